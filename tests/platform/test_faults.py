@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: The mlops.onprem authors
+# SPDX-License-Identifier: Apache-2.0
+"""What breaks, and what goes on: registry and object store down, a replica killed, the engine killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Platform, wait_for
+
+pytestmark = pytest.mark.docker
+
+
+def model_name(platform: Platform) -> str:
+    return str(platform.variables["mlops_models"][0]["name"])
+
+
+def service(platform: Platform, workload: str) -> Any:
+    return platform.client.services.get(f"{platform.name}_{workload}")
+
+
+def predict(platform: Platform) -> list[Any]:
+    """The model's answer to its own input example, through the gateway."""
+    name = model_name(platform)
+    example = json.loads((Path(__file__).parents[2] / "examples" / name / "request.json").read_text())
+    request = urllib.request.Request(
+        f"{platform.gateway}/seldon/{platform.name}/{name}/api/v1.0/predictions",
+        data=json.dumps(example).encode(),
+        headers={"Content-Type": "application/json", "Host": platform.domain},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        body = json.load(answer)
+    found: list[Any] = body["data"]["ndarray"]
+    return found
+
+
+def healthy(platform: Platform) -> bool:
+    """Every replicated service has as many running tasks as it declares."""
+    for found in platform.services():
+        mode = found.attrs["Spec"]["Mode"]
+        if "Replicated" not in mode:
+            continue
+        running = [t for t in found.tasks({"desired-state": "running"}) if t["Status"]["State"] == "running"]
+        if len(running) != mode["Replicated"]["Replicas"]:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def stopped(platform: Platform, *workloads: str) -> Iterator[None]:
+    """Takes services down by hand, as an operator would; puts them back by running the playbook again."""
+    for workload in workloads:
+        service(platform, workload).scale(0)
+    for workload in workloads:
+        wait_for(
+            lambda w=workload: not [t for t in service(platform, w).tasks() if t["Status"]["State"] == "running"],
+            seconds=90, what=f"{workload} stopped",
+        )
+    try:
+        yield
+    finally:
+        done, _ = platform.playbook()
+        assert done.returncode == 0, done.stdout[-4000:]
+    for workload in workloads:
+        assert service(platform, workload).attrs["Spec"]["Mode"]["Replicated"]["Replicas"] > 0
+
+
+def test_a_replica_starts_from_the_cache_of_its_node(platform: Platform) -> None:
+    expected = predict(platform)
+    model = service(platform, f"model-{model_name(platform)}")
+    with stopped(platform, "mlflow", "seaweedfs"):
+        containers = platform.client.containers.list(filters={"label": f"com.docker.swarm.service.id={model.id}"})
+        killed = {container.id for container in containers}
+        for container in containers:
+            container.kill()
+        begun = time.monotonic()
+
+        def answers_again() -> bool:
+            now = platform.client.containers.list(filters={"label": f"com.docker.swarm.service.id={model.id}"})
+            return bool({c.id for c in now} - killed) and predict(platform) == expected
+
+        wait_for(answers_again, seconds=180, what="a new replica answers while the registry is away")
+        print(f"BAR registry and object store down, a replica killed: answers again after {time.monotonic() - begun:.0f} s")
+    assert predict(platform) == expected
+
+
+def engine() -> int:
+    """Process id of the engine that DOCKER_HOST's default socket belongs to."""
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (path / "cmdline").read_bytes().split(b"\0")
+            if Path(command[0].decode()).name == "dockerd" and not any(a.startswith((b"-H", b"--host")) for a in command if b"fd://" not in a):
+                return int(path.name)
+    raise AssertionError("no dockerd runs on this machine's own socket")
+
+
+def test_the_engine_killed_and_started_again(platform: Platform) -> None:
+    expected = predict(platform)
+    process = engine()
+    command = Path(f"/proc/{process}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+    supervised = Path("/proc/1/comm").read_text().strip() == "systemd"
+    os.kill(process, signal.SIGKILL)
+    wait_for(lambda: not Path(f"/proc/{process}").exists(), seconds=30, what="the engine is gone")
+    begun = time.monotonic()
+    if not supervised:
+        with open("/var/log/dockerd.log", "ab") as log:
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/")
+    wait_for(platform.client.ping, seconds=120, what="the engine answers")
+    wait_for(lambda: healthy(platform), seconds=300, what="all services are healthy by themselves")
+
+    def answers() -> bool:
+        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            return predict(platform) == expected
+        return False
+
+    wait_for(answers, seconds=180, what="the model answers as before")
+    print(f"BAR dockerd killed and started again: all healthy after {time.monotonic() - begun:.0f} s")
+    done, _ = platform.playbook(name="health")
+    assert done.returncode == 0, done.stdout[-4000:]
+    done, _ = platform.playbook()
+    assert done.returncode == 0 and "changed=0" in done.stdout, done.stdout[-4000:]
