@@ -1,0 +1,290 @@
+# SPDX-FileCopyrightText: The mlops.onprem authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keep one vaulted file of secrets per inventory, on the control host."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import string
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.module_utils.common.text.converters import to_native
+from ansible.parsing.vault import VaultLib, VaultSecret, is_encrypted
+from ansible.plugins.action import ActionBase
+
+CHARSETS = {
+    "alphanumeric": string.ascii_letters + string.digits,
+    "hex": string.hexdigits[:16],
+    "urlsafe": string.ascii_letters + string.digits + "-_",
+}
+DEFAULT_LENGTH = 32
+SHORTEST = 8
+HEADER = """\
+# The platform's secrets. Change a value under `secrets` with `ansible-vault edit`, then run the site again.
+# `applied` and `previous` are kept by the collection: what was handed out last, and what it replaced.
+"""
+
+
+class SecretsError(Exception):
+    """What is wrong, and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How a missing secret is made."""
+
+    length: int = DEFAULT_LENGTH
+    charset: str = "alphanumeric"
+
+    @classmethod
+    def parse(cls, name: str, data: object) -> Spec:
+        if not isinstance(data, Mapping):
+            raise SecretsError(f"specification of secret {name}: expected a mapping such as {{length: 32}}")
+        unknown = set(data) - {"length", "charset"}
+        if unknown:
+            raise SecretsError(f"specification of secret {name}: unknown key {', '.join(sorted(map(str, unknown)))}")
+        spec = cls(**{str(key): value for key, value in data.items()})
+        if not isinstance(spec.length, int) or spec.length < SHORTEST:
+            raise SecretsError(f"specification of secret {name}: length must be a number, {SHORTEST} or more")
+        if spec.charset not in CHARSETS:
+            raise SecretsError(f"specification of secret {name}: charset must be one of {', '.join(CHARSETS)}")
+        return spec
+
+    def generate(self) -> str:
+        charset = CHARSETS[self.charset]
+        return "".join(secrets.choice(charset) for _ in range(self.length))
+
+
+@dataclass
+class Book:
+    """The content of the vaulted file."""
+
+    secrets: dict[str, str] = field(default_factory=dict)
+    applied: dict[str, str] = field(default_factory=dict)
+    previous: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str, source: Path) -> Book:
+        try:
+            data = yaml.safe_load(text) or {}
+        except yaml.YAMLError as error:
+            # The parser's own message quotes the text, and with it a secret.
+            mark = getattr(error, "problem_mark", None)
+            where = f", line {mark.line + 1}" if mark else ""
+            raise SecretsError(f"mlops_secrets_file: {source} is not valid YAML once decrypted{where}") from None
+        sections = {"secrets", "applied", "previous"}
+        if not isinstance(data, dict) or set(data) - sections:
+            raise SecretsError(f"mlops_secrets_file: {source} may hold only the keys {', '.join(sorted(sections))}")
+        for section, values in data.items():
+            if not isinstance(values or {}, dict):
+                raise SecretsError(f"mlops_secrets_file: {section} in {source} must be a mapping of names to texts")
+            for name, value in (values or {}).items():
+                check_value(f"mlops_secrets_file: {section}.{name} in {source}", value)
+        return cls(**{section: dict(values or {}) for section, values in data.items()})
+
+    def dump(self) -> str:
+        content = {"secrets": self.secrets, "applied": self.applied, "previous": self.previous}
+        return HEADER + yaml.safe_dump(content, default_flow_style=False, sort_keys=True, width=4096)
+
+    def copy(self) -> Book:
+        return Book(dict(self.secrets), dict(self.applied), dict(self.previous))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    book: Book
+    values: dict[str, str]
+    generated: list[str]
+    rotated: list[str]
+
+
+def check_value(where: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise SecretsError(f"{where} must be a text that is not empty; quote numbers")
+    return value
+
+
+def settle(
+    book: Book, specs: Mapping[str, Spec], given: Mapping[str, str], rotate: list[str], forget_previous: bool
+) -> Outcome:
+    """Decide every secret's value; a pure function of the file, what is wanted, and chance."""
+    for name in rotate:
+        if name in given:
+            raise SecretsError(f"mlops_secrets_rotate: the value of {name} comes from mlops_secrets: change it there")
+        if name not in specs:
+            raise SecretsError(f"mlops_secrets_rotate: {name} is no secret of this platform")
+    after = book.copy()
+    missing = sorted(name for name in specs if name not in after.secrets and name not in given)
+    for name in [*missing, *rotate]:
+        after.secrets[name] = specs[name].generate()
+    values = {**after.secrets, **given}
+    rotated = sorted(name for name, value in values.items() if after.applied.get(name, value) != value)
+    if forget_previous:
+        after.previous = {}
+    after.previous.update({name: after.applied[name] for name in rotated})
+    after.applied = dict(values)
+    return Outcome(after, values, missing, rotated)
+
+
+def check_mode_of(path: Path, variable: str) -> None:
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise SecretsError(
+            f"{variable}: {path} has mode {mode:04o}, others than its owner can read it: chmod 0600 {path}"
+        )
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace the file in one step, so that a killed run leaves the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp makes it 0600
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the folder, so that two runs at once never make two sets of secrets."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def read_key(path: Path) -> VaultSecret:
+    check_mode_of(path, "mlops_vault_key_file")
+    key = path.read_bytes().strip()
+    if not key:
+        raise SecretsError(f"mlops_vault_key_file: {path} is empty")
+    return VaultSecret(key)
+
+
+def specs_of_roles(folder: Path, roles: list[str]) -> dict[str, Spec]:
+    """What the roles ask for: `__<role>_secrets` in their vars/main.yml, plain data without templates."""
+    specs: dict[str, Spec] = {}
+    for path in sorted(folder.glob("*/vars/main.yml")):
+        role = path.parent.parent.name
+        if roles and role not in roles:
+            continue
+        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        for name, spec in (data.get(f"__{role}_secrets") or {}).items():
+            specs[name] = Spec.parse(name, spec)
+    return specs
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_diff = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validation, arguments = self.validate_argument_spec(
+            argument_spec={
+                "file": {"type": "path", "required": True},
+                "key_file": {"type": "path", "required": True},
+                "roles_path": {"type": "path"},
+                "roles": {"type": "list", "elements": "str", "default": []},
+                "specs": {"type": "dict", "default": {}},
+                "values": {"type": "dict", "default": {}, "no_log": True},
+                "rotate": {"type": "list", "elements": "str", "default": []},
+                "forget_previous": {"type": "bool", "default": False},
+            }
+        )
+        result["_ansible_no_log"] = True
+        try:
+            result.update(self._ensure(arguments))
+        except SecretsError as error:
+            # The message names variables and files only; a hidden message would help nobody.
+            result["_ansible_no_log"] = False
+            raise AnsibleActionFail(str(error), result=result) from None
+        except OSError as error:
+            raise AnsibleActionFail(f"mlops_secrets_file: {error}") from None
+        return result
+
+    def _ensure(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        path, key_path = Path(arguments["file"]), Path(arguments["key_file"])
+        check = self._task.check_mode
+        specs = {name: Spec.parse(name, spec) for name, spec in arguments["specs"].items()}
+        if arguments["roles_path"]:
+            specs = {**specs_of_roles(Path(arguments["roles_path"]), arguments["roles"]), **specs}
+        given = {
+            str(name): str(check_value(f"mlops_secrets: {name}", value)) for name, value in arguments["values"].items()
+        }
+
+        with contextlib.nullcontext() if check else locked(path):
+            vault = self._vault(key_path, path, check)
+            text = self._read(path, vault)
+            before = Book.parse(text, path)
+            outcome = settle(before, specs, given, arguments["rotate"], arguments["forget_previous"])
+            changed = outcome.book != before
+            if changed and not check:
+                write_private(path, vault.encrypt(outcome.book.dump()))
+        return {
+            "changed": changed,
+            "values": outcome.values,
+            "previous": outcome.book.previous,
+            "generated": outcome.generated,
+            "rotated": outcome.rotated,
+            "diff": {
+                "before_header": str(path),
+                "after_header": str(path),
+                "before": "".join(f"{name}\n" for name in sorted(before.secrets)),
+                "after": "".join(f"{name}\n" for name in sorted(outcome.book.secrets)),
+            },
+        }
+
+    def _vault(self, key_path: Path, path: Path, check: bool) -> VaultLib:
+        """The site's own vault ids where given, else the key file, made here when nothing is encrypted yet."""
+        # DataLoader has no public way to the vault ids of the command line.
+        own = list(getattr(self._loader._vault, "secrets", None) or [])
+        if key_path.exists():
+            return VaultLib([*own, ("default", read_key(key_path))])
+        if own:
+            return VaultLib(own)
+        if path.exists():
+            raise SecretsError(
+                f"mlops_vault_key_file: {key_path} is missing, and without it {path} cannot be read: put the key back, "
+                f"name another file, or pass --vault-id"
+            )
+        key = secrets.token_urlsafe(48)
+        if not check:
+            write_private(key_path, f"{key}\n".encode())
+        return VaultLib([("default", VaultSecret(key.encode()))])
+
+    @staticmethod
+    def _read(path: Path, vault: VaultLib) -> str:
+        if not path.exists():
+            return ""
+        check_mode_of(path, "mlops_secrets_file")
+        content = path.read_bytes()
+        if not is_encrypted(content):
+            raise SecretsError(
+                f"mlops_secrets_file: {path} is not encrypted: encrypt it with ansible-vault, or remove it"
+            )
+        try:
+            return to_native(vault.decrypt(content))
+        except AnsibleError:
+            raise SecretsError(
+                f"mlops_secrets_file: {path} cannot be decrypted with the key in mlops_vault_key_file nor with a given "
+                f"vault id: it was encrypted with another key, or is damaged"
+            ) from None
