@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: The mlops.onprem authors
+# SPDX-License-Identifier: Apache-2.0
+"""Trains a classifier of phishing pages; saves it with its train and test sets, the same files at each run.
+
+The data are river's Phishing: 1,250 web pages, nine features with values 0, 0.5 and 1, and whether it was phishing
+(Abdelhamid, Ayesh, Thabtah: Phishing detection based Associative Classification data mining, 2014).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import logging
+import re
+import shutil
+import uuid
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow.sklearn
+import numpy as np
+import pandas as pd
+from mlflow.models import Model
+from mlflow.models.signature import ModelSignature
+from mlflow.types.schema import ColSpec, Schema, TensorSpec
+from river.datasets import Phishing
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, roc_auc_score
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+TARGET = "is_phishing"
+SEED = 2024
+RUNS_WITH = ("mlflow-skinny", "pandas", "scikit-learn", "skops")
+
+
+def load() -> pd.DataFrame:
+    data = pd.read_csv(Phishing().path)
+    return data.astype({name: float for name in data.columns if name != TARGET})
+
+
+def fit(train: pd.DataFrame) -> Pipeline:
+    # Each value of a feature has a weight of its own: 0.5 ("suspicious") need not lie half way between 0 and 1.
+    model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression(max_iter=1000))
+    return model.fit(train.drop(columns=TARGET), train[TARGET])
+
+
+def evaluate(model: Pipeline, test: pd.DataFrame) -> dict[str, float]:
+    chance = model.predict_proba(test.drop(columns=TARGET))[:, 1]
+    return {
+        "accuracy": round(float(accuracy_score(test[TARGET], chance > 0.5)), 4),
+        "roc_auc": round(float(roc_auc_score(test[TARGET], chance)), 4),
+    }
+
+
+def save(model: Pipeline, train: pd.DataFrame, metrics: dict[str, float], path: Path) -> None:
+    features = train.drop(columns=TARGET)
+    signature = ModelSignature(
+        inputs=Schema([ColSpec("double", name) for name in features.columns]),
+        outputs=Schema([TensorSpec(np.dtype("float64"), (-1, 2))]),
+    )
+    # A model's id and date would differ at each training: here they follow from what the model was made of.
+    digest = hashlib.sha256(train.to_csv(index=False).encode() + repr(model).encode()).hexdigest()
+    shutil.rmtree(path, ignore_errors=True)
+    mlflow.sklearn.save_model(
+        model,
+        path,
+        mlflow_model=Model(model_uuid=uuid.UUID(digest[:32]).hex, utc_time_created="2024-01-01 00:00:00"),
+        serialization_format="skops",
+        signature=signature,
+        input_example=features.head(2),
+        pip_requirements=[f"{name}=={version(name)}" for name in RUNS_WITH],
+        metadata={"metrics": metrics, "classes": ["legitimate", "phishing"]},
+    )
+    make_reproducible(path / "model.skops")
+    saved = Model.load(path)
+    saved.model_size_bytes = sum(file.stat().st_size for file in path.iterdir() if file.name != "MLmodel")
+    saved.save(str(path / "MLmodel"))
+
+
+def make_reproducible(archive: Path) -> None:
+    """skops names objects by their addresses in memory and dates its files: number them instead, and drop the dates."""
+    numbers: dict[str, str] = {}
+
+    def number(address: re.Match[str]) -> str:
+        return numbers.setdefault(address.group(), str(len(numbers) + 1))
+
+    with zipfile.ZipFile(archive) as old:
+        schema = re.sub(r"\b\d{10,}\b", number, old.read("schema.json").decode())
+        arrays = {
+            numbers[name.removesuffix(".npy")] + ".npy": old.read(name)
+            for name in old.namelist()
+            if name != "schema.json"
+        }
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as new:
+        for name, data in {"schema.json": schema.encode(), **dict(sorted(arrays.items()))}.items():
+            new.writestr(zipfile.ZipInfo(name), data)
+    archive.write_bytes(content.getvalue())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("build"))
+    output: Path = parser.parse_args().output
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # it misses pip in an environment without pip
+    output.mkdir(parents=True, exist_ok=True)
+
+    data = load()
+    train, test = train_test_split(data, test_size=0.2, random_state=SEED, stratify=data[TARGET])
+    hashes = {}
+    for name, rows in (("train", train), ("test", test)):
+        file = output / f"{name}.csv"
+        rows.to_csv(file, index=False)
+        hashes[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    model = fit(train)
+    metrics = evaluate(model, test)
+    save(model, train, metrics, output / "model")
+    report = {"metrics": metrics, "rows": {"train": len(train), "test": len(test)}, "sha256": hashes}
+    (output / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()

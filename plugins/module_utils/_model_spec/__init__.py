@@ -1,0 +1,30 @@
+# SPDX-FileCopyrightText: The mlops.onprem authors
+# SPDX-License-Identifier: Apache-2.0
+"""A model's declaration and the pure function from it to workloads; images take it along, so no Ansible in here."""
+
+from __future__ import annotations
+
+from .local import image_files, image_name, local_problems, resolve, why_prepare
+from .reading import InvalidModel
+from .spec import MAX_TAG_LENGTH, TAG, ModelSpec, from_tag, parse_model, parse_models
+from .workloads import ModelVersion, Platform, prediction_path, workload_name, workloads
+
+__all__ = [
+    "MAX_TAG_LENGTH",
+    "TAG",
+    "InvalidModel",
+    "ModelSpec",
+    "ModelVersion",
+    "Platform",
+    "from_tag",
+    "image_files",
+    "image_name",
+    "local_problems",
+    "parse_model",
+    "parse_models",
+    "prediction_path",
+    "resolve",
+    "why_prepare",
+    "workload_name",
+    "workloads",
+]
