@@ -1,0 +1,78 @@
+# SPDX-FileCopyrightText: The mlops.onprem authors
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's settings, from its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the agent is told. Each is an environment variable `MLOPS_AGENT_<NAME>`, upper case."""
+
+    namespace: str = "mlops"
+    """The platform's name: the agent sees and changes nothing else."""
+    target: str = "swarm"
+    domain: str = "localhost"
+    """Routes' hosts are this domain, or labels before it."""
+    domain_aliases: tuple[str, ...] = ()
+    """Other names by which the domain itself is called; comma-separated."""
+    tls: bool = False
+    """Routes are for the gateway's TLS entry point."""
+    registry: str = ""
+    """The site's registry, host:port: clients' images come from there alone."""
+    registry_auth_file: Path | None = None
+    """JSON object `{username, password}` with which nodes pull from it."""
+    tokens_file: Path | None = None
+    """Clients and their rights (clients.py)."""
+    secrets_dir: Path | None = None
+    """Files whose values clients' workloads may mount, by name."""
+    host: str = "0.0.0.0"  # noqa: S104 - a container's only interface to its zone
+    port: int = 8080
+    resync_seconds: float = 1.0
+    """The cluster is looked at again after so long without an event."""
+    wait_seconds: int = 600
+    """How long a set may take to become healthy."""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Settings:
+        """Raises ValueError naming the variable that can't be understood."""
+
+        def text(name: str, default: str) -> str:
+            return environment.get(f"MLOPS_AGENT_{name}", "").strip() or default
+
+        def path(name: str) -> Path | None:
+            value = text(name, "")
+            return Path(value) if value else None
+
+        def number(name: str, default: float, low: float, high: float) -> float:
+            value = text(name, str(default))
+            try:
+                found = float(value)
+            except ValueError:
+                found = float("nan")
+            if not low <= found <= high:
+                raise ValueError(f"MLOPS_AGENT_{name}: {value!r} is not a number from {low:g} to {high:g}")
+            return found
+
+        tls = text("TLS", "false").lower()
+        if tls not in ("true", "false"):
+            raise ValueError(f"MLOPS_AGENT_TLS: {tls!r} is neither true nor false")
+        return cls(
+            namespace=text("NAMESPACE", cls.namespace),
+            target=text("TARGET", cls.target),
+            domain=text("DOMAIN", cls.domain),
+            domain_aliases=tuple(alias.strip() for alias in text("DOMAIN_ALIASES", "").split(",") if alias.strip()),
+            tls=tls == "true",
+            registry=text("REGISTRY", ""),
+            registry_auth_file=path("REGISTRY_AUTH_FILE"),
+            tokens_file=path("TOKENS_FILE"),
+            secrets_dir=path("SECRETS_DIR"),
+            host=text("HOST", cls.host),
+            port=int(number("PORT", cls.port, 1, 65535)),
+            resync_seconds=number("RESYNC_SECONDS", cls.resync_seconds, 0.2, 60),
+            wait_seconds=int(number("WAIT_SECONDS", cls.wait_seconds, 1, 86400)),
+        )
