@@ -93,7 +93,7 @@ class Book:
 
     def dump(self) -> str:
         content = {"secrets": self.secrets, "applied": self.applied, "previous": self.previous}
-        return HEADER + yaml.safe_dump(content, default_flow_style=False, sort_keys=True, width=4096)
+        return HEADER + str(yaml.safe_dump(content, default_flow_style=False, sort_keys=True, width=4096))
 
     def copy(self) -> Book:
         return Book(dict(self.secrets), dict(self.applied), dict(self.previous))
@@ -282,7 +282,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 f"mlops_secrets_file: {path} is not encrypted: encrypt it with ansible-vault, or remove it"
             )
         try:
-            return to_native(vault.decrypt(content))
+            return str(to_native(vault.decrypt(content)))
         except AnsibleError:
             raise SecretsError(
                 f"mlops_secrets_file: {path} cannot be decrypted with the key in mlops_vault_key_file nor with a given "

@@ -32,7 +32,8 @@ options:
     default: []
   specs:
     description:
-      - Secrets that must exist, each with C(length), 32 unless told, and C(charset), which is C(alphanumeric), C(hex) or C(urlsafe).
+      - Secrets that must exist, each with C(length), 32 unless told, and C(charset).
+      - A charset is C(alphanumeric), which is the default, C(hex) or C(urlsafe).
     type: dict
     default: {}
   values:

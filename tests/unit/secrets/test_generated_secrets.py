@@ -71,6 +71,14 @@ class Runner:
         assert (process.returncode == 0) is ok, self.output
         return json.loads(result.read_text()) if ok else {}
 
+    def settings(self) -> dict[str, str]:
+        return {
+            "ANSIBLE_CONFIG": str(COLLECTION / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTION / ".collections"),
+            "ANSIBLE_LOCAL_TEMP": str(self.folder),
+            "ANSIBLE_NOCOLOR": "1",
+        }
+
     def content(self) -> dict[str, dict[str, str]]:
         vault = VaultLib([("default", VaultSecret(self.key_file.read_bytes().strip()))])
         return yaml.safe_load(vault.decrypt(self.file.read_bytes()))
