@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from .local import image_files, image_name, local_problems, resolve, why_prepare
+from .local import image_files, image_name, local_problems, preparation, resolve
 from .reading import InvalidModel
-from .spec import MAX_TAG_LENGTH, TAG, ModelSpec, from_tag, parse_model, parse_models
+from .spec import MAX_TAG_LENGTH, TAG, ModelSpec, from_tag, parse_model, parse_models, repeated_names
 from .workloads import ModelVersion, Platform, prediction_path, workload_name, workloads
 
 __all__ = [
@@ -23,8 +23,9 @@ __all__ = [
     "parse_model",
     "parse_models",
     "prediction_path",
+    "preparation",
+    "repeated_names",
     "resolve",
-    "why_prepare",
     "workload_name",
     "workloads",
 ]

@@ -10,8 +10,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from .spec import ModelSpec, Prepare
@@ -20,7 +22,7 @@ _REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def resolve(directory: Path, path: str) -> Path:
-    return directory / Path(path).expanduser()
+    return Path(os.path.normpath(directory / Path(path).expanduser()))
 
 
 # Locks
@@ -131,6 +133,38 @@ def outputs(spec: ModelSpec, directory: Path) -> list[Path]:
     """What a preparation has to have made when it ends."""
     assert spec.source is not None
     return [resolve(directory, path) for path in (spec.source.path, *(dataset.path for dataset in spec.datasets))]
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """A command to run, with the control host's paths in full, and why."""
+
+    why: str
+    directory: str
+    command: tuple[str, ...]
+    requirements: str
+    outputs: tuple[str, ...]
+    stamp: str
+    digest: str
+    timeout: int
+
+
+def preparation(spec: ModelSpec, directory: Path) -> Preparation | None:
+    """What makes the source; None where nothing has to be made."""
+    why = why_prepare(spec, directory)
+    if not why or spec.source is None or spec.source.prepare is None:
+        return None
+    prepare = spec.source.prepare
+    return Preparation(
+        why=why,
+        directory=str(directory),
+        command=prepare.command,
+        requirements=str(resolve(directory, prepare.requirements)) if prepare.requirements else "",
+        outputs=tuple(str(path) for path in outputs(spec, directory)),
+        stamp=str(stamp_path(spec, directory)),
+        digest=inputs_digest(prepare, directory),
+        timeout=prepare.timeout,
+    )
 
 
 def why_prepare(spec: ModelSpec, directory: Path) -> str:

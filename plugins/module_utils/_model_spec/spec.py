@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .reading import InvalidModel, Node, Scalar
@@ -202,21 +202,30 @@ def parse_model(value: object, path: str) -> tuple[ModelSpec | None, list[str]]:
 
 
 def parse_models(values: object, variable: str = "mlops_models") -> tuple[list[ModelSpec], list[str]]:
-    """All declarations of a list, and every problem of all of them; two of one name are a problem of the second."""
+    """All declarations of a list that are sound, and every problem of all of them."""
     problems: list[str] = []
     specs: list[ModelSpec] = []
-    first: dict[str, str] = {}
-    for item in Node(values, variable, problems).items():
+    items = list(Node(values, variable, problems).items())
+    for item in items:
         spec, found = parse_model(item.value, item.path)
         problems.extend(found)
-        name = item.value.get("name") if isinstance(item.value, Mapping) else None
-        if isinstance(name, str) and name in first:
-            problems.append(f"{item.path}.name: {name!r} is the name of {first[name]} too; give each model its own")
-        elif isinstance(name, str):
-            first[name] = item.path
         if spec is not None and not found:
             specs.append(spec)
-    return specs, problems
+    return specs, problems + repeated_names((item.path, item.value) for item in items)
+
+
+def repeated_names(values: Iterable[tuple[str, object]]) -> list[str]:
+    """Two models of one name are a problem of the second. Takes declarations with their paths."""
+    first: dict[str, str] = {}
+    problems = []
+    for path, value in values:
+        name = value.get("name") if isinstance(value, Mapping) else None
+        if not isinstance(name, str):
+            continue
+        if name in first:
+            problems.append(f"{path}.name: {name!r} is the name of {first[name]} too; give each model its own")
+        first.setdefault(name, path)
+    return problems
 
 
 def _amount_dict(amount: Amount) -> dict[str, object]:

@@ -69,7 +69,7 @@ def _workload(spec: ModelSpec, version: ModelVersion, platform: Platform) -> dic
         "kind": "service",
         "image": version.image,
         "env": _env(spec, version, platform),
-        "secrets": [{"name": platform.password_secret, "path": PASSWORD_FILE, "mode": "0440"}],
+        "secrets": [{"name": platform.password_secret, "path": PASSWORD_FILE}],
         "ports": [
             {"name": "http", "port": HTTP_PORT, "protocol": "tcp"},
             {"name": "grpc", "port": GRPC_PORT, "protocol": "tcp"},
@@ -90,9 +90,9 @@ def _workload(spec: ModelSpec, version: ModelVersion, platform: Platform) -> dic
         "update": {"order": "start-first", "batch": 1, "health_window": 60, "rollback": True},
         "stop_grace": 30,
         "labels": {
-            "mlops.model": spec.name,
-            "mlops.model.version": version.version,
-            "mlops.model.role": version.role,
+            "model": spec.name,
+            "model.version": version.version,
+            "model.role": version.role,
         },
     }
 
