@@ -75,12 +75,12 @@ def image_name(spec: ModelSpec, directory: Path) -> str:
     return "model-" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def image_files(spec: ModelSpec, directory: Path) -> dict[str, str]:
-    """What goes into the image's build context, by its place there: the lock's own lines, and the class's code."""
-    files = {"requirements.txt": "\n".join(lock_lines(_text(resolve(directory, spec.requirements)))) + "\n"}
+def image_files(spec: ModelSpec, directory: Path) -> dict[str, object]:
+    """What goes into the image's build context, by its place there: the lock's own lines, and the class's directory."""
+    lock = "\n".join(lock_lines(_text(resolve(directory, spec.requirements)))) + "\n"
+    files: dict[str, object] = {"requirements.txt": {"content": lock}}
     if spec.model_class and spec.model_class.code:
-        root = resolve(directory, spec.model_class.code)
-        files |= {f"code/{path.relative_to(root).as_posix()}": _text(path) for path in tree_files(root)}
+        files["code"] = str(resolve(directory, spec.model_class.code))
     return files
 
 

@@ -1,0 +1,212 @@
+# SPDX-FileCopyrightText: The mlops.onprem authors
+# SPDX-License-Identifier: Apache-2.0
+"""The declaration: what is read, what is refused and how it is said, and what the registry keeps."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import (
+    InvalidModel,
+    ModelSpec,
+    from_tag,
+    parse_model,
+    parse_models,
+)
+from ansible_collections.mlops.onprem.plugins.module_utils._model_spec.spec import NAME_PATTERN
+from hypothesis import given
+from hypothesis import strategies as st
+
+SHORT = {"name": "iris", "source": {"path": "model"}, "requirements": "requirements.txt"}
+FULL: dict[str, Any] = {
+    "name": "fraud-2",
+    "description": "Is it fraud?",
+    "source": {"run": {"id": "abc123", "path": "best"}},
+    "datasets": [{"name": "train", "path": "train.csv"}, {"name": "test", "path": "test.csv", "context": "testing"}],
+    "requirements": "requirements.txt",
+    "python": "python313",
+    "runtime": "mlops",
+    "class": {"name": "fraud.model.Fraud", "code": "src"},
+    "parameters": {"threshold": 0.5, "top": 3, "strict": True, "mode": "fast"},
+    "replicas": 2,
+    "resources": {"requests": {"cpu": 0.5, "memory": "512Mi"}, "limits": {"cpu": 1, "memory": "1Gi", "gpu": 1}},
+    "batching": {"max_rows": 128, "wait_ms": 2.5},
+    "tags": {"team": "risk", "tier": 1},
+    "placement": {"labels": {"disk": "ssd"}, "spread": "node"},
+    "env": {"OMP_NUM_THREADS": 1, "DEBUG": False},
+    "promote": "always",
+    "example": {"names": ["a", "b"], "rows": [[1, None], ["x", 2.5]]},
+}
+
+
+def spec_of(value: Any) -> ModelSpec:
+    spec, problems = parse_model(value, "mlops_models[0]")
+    assert problems == []
+    assert spec is not None
+    return spec
+
+
+def problems_of(**changes: Any) -> list[str]:
+    return parse_models([{**SHORT, **changes}])[1]
+
+
+def test_the_short_declaration_has_sound_defaults() -> None:
+    spec = spec_of(SHORT)
+    assert (spec.replicas, spec.method, spec.runtime, spec.promote) == (1, "predict", "mlops", "first")
+    assert json.loads(spec.to_tag()) == {"schema": 1, "name": "iris"}
+
+
+def test_the_full_declaration_is_read_whole() -> None:
+    spec = spec_of(FULL)
+    assert spec.source is not None
+    assert (spec.source.run_id, spec.source.run_path) == ("abc123", "best")
+    assert [dataset.context for dataset in spec.datasets] == ["training", "testing"]
+    assert spec.env == {"OMP_NUM_THREADS": "1", "DEBUG": "false"}
+    assert spec.tags == {"team": "risk", "tier": "1"}
+    assert spec.resources.requests.gpu == spec.resources.limits.gpu == 1
+    assert spec.example is not None and spec.example.rows == ((1, None), ("x", 2.5))
+
+
+def test_the_registry_keeps_what_serves_and_no_paths() -> None:
+    tag = spec_of(FULL).to_tag()
+    kept = from_tag(tag)
+    assert kept.to_tag() == tag
+    assert kept.parameters == FULL["parameters"]
+    assert kept.source is None and kept.datasets == () and kept.requirements == ""
+    assert "src" not in tag and "csv" not in tag and "requirements.txt" not in tag
+
+
+@pytest.mark.parametrize("tag", ["", "[]", "{}", '{"schema":2,"name":"x"}', '{"schema":1}', '{"schema":1,"name":"X"}'])
+def test_what_the_registry_keeps_may_be_no_spec(tag: str) -> None:
+    with pytest.raises(InvalidModel, match=r"mlops\.spec"):
+        from_tag(tag)
+
+
+def test_all_problems_of_all_models_come_at_once() -> None:
+    found = parse_models(
+        [
+            {**SHORT, "runtime": "seldon"},
+            {**SHORT, "name": "Bad_Name", "replicas": "3"},
+            {**SHORT, "sorce": 1},
+            "text",
+        ]
+    )[1]
+    assert [line.split(": ")[0] for line in found] == [
+        "mlops_models[0].runtime",
+        "mlops_models[1].name",
+        "mlops_models[1].replicas",
+        "mlops_models[2]",
+        "mlops_models[3]",
+        "mlops_models[2].name",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": None}, "mlops_models[0].name: is missing; give the model a name, such as 'phishing'"),
+        ({"name": "a--b"}, "mlops_models[0].name: 'a--b' is not DNS-safe"),
+        ({"name": "a" * 31}, "is not DNS-safe: at most 30"),
+        (
+            {"runtime": "mlop"},
+            "mlops_models[0].runtime: 'mlop' is not one of mlops, seldon_core; did you mean 'mlops'?",
+        ),
+        ({"source": {}}, "mlops_models[0].source: needs exactly one of path, uri and run"),
+        ({"source": {"path": "a", "uri": "s3://b/c"}}, "and has path and uri"),
+        ({"source": {"uri": "b/c"}}, "mlops_models[0].source.uri: 'b/c' is not a URI"),
+        ({"source": {"run": {}}}, "mlops_models[0].source.run.id: is missing"),
+        ({"source": {"uri": "s3://b/c", "prepare": {"command": ["make"]}}}, "it goes with source.path only"),
+        ({"source": {"path": "a", "prepare": {"command": []}}}, "mlops_models[0].source.prepare.command: is empty"),
+        ({"source": {"path": "a", "prepare": {"command": "make"}}}, "prepare.command: must be a list, not a string"),
+        ({"requirements": None}, "mlops_models[0].requirements: is missing; name the lock file"),
+        ({"replicas": True}, "mlops_models[0].replicas: True is not a whole number"),
+        ({"env": {"MLFLOW_TRACKING_URI": "x"}}, "mlops_models[0].env.MLFLOW_TRACKING_URI: is set by the platform"),
+        ({"env": {"A B": "x"}}, "mlops_models[0].env: 'A B' is not the name of an environment variable"),
+        ({"env": {"A": ["x"]}}, "mlops_models[0].env.A: must be a string, a number or a boolean, not a list"),
+        ({"tags": {"mlops.spec": "x"}}, "mlops_models[0].tags: 'mlops.spec' is no tag's name, or the platform's own"),
+        ({"resources": {"limits": {"memory": "1 GB"}}}, "resources.limits.memory: '1 GB' is not an amount of memory"),
+        ({"resources": {"requests": {"cpu": 3}, "limits": {"cpu": 2}}}, "requests.cpu 3 is above limits.cpu 2"),
+        (
+            {"class": {"name": "a b", "code": "src"}},
+            "mlops_models[0].class.name: 'a b' is not the name of a Python class",
+        ),
+        ({"class": {"name": "A"}}, "mlops_models[0].class.code: is missing"),
+        ({"class": {"name": "A", "code": "src"}, "method": "predict"}, "mlops_models[0].method: is for models without"),
+        ({"runtime": "seldon_core", "batching": {}}, "mlops_models[0].batching: Seldon's own server doesn't batch"),
+        ({"datasets": [{"name": "a", "path": "b"}] * 2}, "datasets[1].name: 'a' is the name of another data set"),
+        ({"example": {"names": ["a"], "rows": [[1, 2]]}}, "example.rows[0]: has 2 values, and names has 1"),
+        ({"method": "predict_probe"}, "did you mean 'predict_proba'?"),
+    ],
+)
+def test_bad_input_gets_one_clear_message(changes: dict[str, Any], message: str) -> None:
+    found = problems_of(**changes)
+    assert len(found) == 1, found
+    assert message in found[0]
+
+
+def test_two_models_of_one_name() -> None:
+    _, found = parse_models([SHORT, SHORT, SHORT])
+    assert found == [
+        "mlops_models[1].name: 'iris' is the name of mlops_models[0] too; give each model its own",
+        "mlops_models[2].name: 'iris' is the name of mlops_models[0] too; give each model its own",
+    ]
+
+
+@pytest.mark.parametrize(("length", "fits"), [(4000, True), (5000, False)])
+def test_the_registry_keeps_5000_characters(length: int, fits: bool) -> None:
+    found = problems_of(description="ä" * length)
+    assert (found == []) == fits
+    assert fits or "characters long as JSON, and the registry keeps 5000" in found[0]
+
+
+def test_a_request_above_the_default_limit_raises_the_limit() -> None:
+    spec = spec_of({**SHORT, "resources": {"requests": {"cpu": 4, "memory": "8Gi"}}})
+    assert (spec.resources.limits.cpu, spec.resources.limits.memory) == (4, "8Gi")
+
+
+def test_a_limit_below_the_default_request_lowers_the_request() -> None:
+    spec = spec_of({**SHORT, "resources": {"limits": {"cpu": 0.05, "memory": "128Mi"}}})
+    assert (spec.resources.requests.cpu, spec.resources.requests.memory) == (0.05, "128Mi")
+
+
+names = st.from_regex(NAME_PATTERN, fullmatch=True).filter(lambda name: len(name) <= 30)
+scalars = st.one_of(
+    st.text(max_size=20), st.integers(), st.booleans(), st.floats(allow_nan=False, allow_infinity=False)
+)
+identifiers = st.from_regex(r"X[A-Z0-9_]{0,8}", fullmatch=True)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"name": names},
+        optional={
+            "description": st.text(max_size=50),
+            "parameters": st.dictionaries(identifiers, scalars, max_size=4),
+            "env": st.dictionaries(identifiers, scalars, max_size=4),
+            "replicas": st.integers(0, 1000),
+            "promote": st.sampled_from(["first", "always"]),
+            "batching": st.fixed_dictionaries({}, optional={"max_rows": st.integers(1, 1000)}),
+            "placement": st.fixed_dictionaries({}, optional={"spread": st.just("node")}),
+        },
+    )
+)
+def test_what_the_registry_keeps_reads_back_equal(value: dict[str, Any]) -> None:
+    spec = spec_of({**SHORT, **value})
+    kept = from_tag(spec.to_tag())
+    assert kept.to_tag() == spec.to_tag()
+    assert (kept.parameters, kept.env, kept.replicas) == (spec.parameters, spec.env, spec.replicas)
+
+
+anything = st.recursive(
+    st.none() | scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+)
+
+
+@given(st.dictionaries(st.sampled_from([*FULL, "nonsense"]), anything) | anything)
+def test_no_input_raises(value: Any) -> None:
+    _, found = parse_models([value])
+    assert all(line.startswith("mlops_models[0]") for line in found)
+    parse_models(value)
