@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: The mlops.onprem authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the MLflow modules share: options of the connection, and the one place where an error becomes a result."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback
+
+from .._errors import InputError, RequestError
+from .._http import HttpClient
+from .client import MlflowClient, explain
+
+Work = Callable[[AnsibleModule, MlflowClient], dict[str, Any]]
+
+
+def connection_options() -> dict[str, Any]:
+    """The options of the documentation fragment ``mlops.onprem.mlflow``."""
+    return {
+        "tracking_uri": {"type": "str", "required": True, "fallback": (env_fallback, ["MLFLOW_TRACKING_URI"])},
+        "username": {"type": "str", "fallback": (env_fallback, ["MLFLOW_TRACKING_USERNAME"])},
+        "password": {"type": "str", "no_log": True, "fallback": (env_fallback, ["MLFLOW_TRACKING_PASSWORD"])},
+        "ca_path": {"type": "path", "fallback": (env_fallback, ["MLFLOW_TRACKING_SERVER_CERT_PATH"])},
+        "validate_certs": {"type": "bool", "default": True},
+        "timeout": {"type": "float", "default": 30},
+        "host_header": {"type": "str"},
+        "unreachable_in_check": {"type": "str", "choices": ["fail", "ignore"], "default": "fail"},
+    }
+
+
+def client_for(params: dict[str, Any], **instead: Any) -> MlflowClient:
+    """A client made of the options of the connection."""
+    given = {key: params[key] for key in ("username", "password", "ca_path", "validate_certs", "timeout", "host_header")}
+    return MlflowClient(
+        HttpClient(params["tracking_uri"], option="tracking_uri", explain=explain, **(given | instead))
+    )
+
+
+def run(module: AnsibleModule, work: Work, unknown: Callable[[AnsibleModule], dict[str, Any]]) -> None:
+    """Do a module's work and end it.
+
+    :param unknown: the result in check mode where no server answers and the user allows that.
+    """
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        client = client_for(module.params)
+        try:
+            result = work(module, client)
+        finally:
+            client.http.close()
+    except InputError as error:
+        module.fail_json(msg=str(error))
+    except RequestError as error:
+        if module.check_mode and error.unreachable and module.params["unreachable_in_check"] == "ignore":
+            module.exit_json(reachable=False, msg=f"No MLflow answers yet: {error}", **unknown(module))
+        module.fail_json(msg=str(error), request=error.facts())
+    module.exit_json(reachable=True, **result)
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    # What was begun is undone on the way out.
+    raise SystemExit(128 + number)
