@@ -1,0 +1,237 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The mlops.onprem authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_build
+short_description: Builds or pulls one image and pushes it to the site's registry
+version_added: 0.1.0
+description:
+  - The action plugin puts the build context together on the control host and hands it to this module on the build host.
+  - An image that the registry has under its key isn't built again; one that the engine has is only pushed.
+  - Mirrors, proxies and the CA bundle reach a build as BuildKit secrets, and end up in no layer.
+attributes:
+  check_mode:
+    description: Can run in check_mode and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed, in diff mode.
+    support: none
+  action:
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
+    support: full
+options:
+  registry:
+    description: The site's registry.
+    type: dict
+    required: true
+    suboptions:
+      address:
+        description: Host and port, optionally with a path that all repositories lie below. Loopback addresses speak plain HTTP.
+        type: str
+        required: true
+      username:
+        description: User of the registry, empty where it wants none.
+        type: str
+        default: ""
+      password:
+        description: The user's password.
+        type: str
+        default: ""
+      ca:
+        description: PEM text of a CA that is trusted beside the system's.
+        type: str
+        default: ""
+  artifacts:
+    description: The artefact table, see C(roles/images/vars/artifacts.yml) and C(images/README.md).
+    type: dict
+    required: true
+  source:
+    description:
+      - V(build) makes every image from its recipe, V(pull) takes upstream's where there is one.
+      - V(auto) is decided once, by whether upstream's registries can be reached, and kept in O(lock_file).
+    type: str
+    choices: [auto, pull, build]
+    default: auto
+  lock_file:
+    description: File on the control host that keeps what V(auto) decided, and the digests that first pulls found.
+    type: path
+    required: true
+  pull_mirror:
+    description: Address of a registry that mirrors upstream's, put in the place of their names.
+    type: str
+    default: ""
+  rootfs_from:
+    description: An image by digest to make the base image from; empty makes it from Debian packages.
+    type: str
+    default: ""
+  rebuild:
+    description: Make the images anew although their keys haven't changed, for newer packages of the distribution.
+    type: bool
+    default: false
+  docker_host:
+    description: The engine's address, empty for the default.
+    type: str
+    default: ""
+  name:
+    description: Name of the image.
+    type: str
+    required: true
+  mirrors:
+    description: What builds reach out through; what is left empty is taken from the build host's own settings.
+    type: dict
+    default: {}
+    suboptions:
+      ca_bundle:
+        description: PEM text of the trusted CAs.
+        type: str
+        default: ""
+      apt_sources:
+        description: Sources of Debian 12, in one-line form.
+        type: str
+        default: ""
+      pip_index_url:
+        description: Index of Python packages.
+        type: str
+        default: ""
+      go_proxy:
+        description: Value of GOPROXY.
+        type: str
+        default: ""
+      maven_mirror:
+        description: Address of a mirror of Maven Central.
+        type: str
+        default: ""
+      http_proxy:
+        description: Proxy for http.
+        type: str
+        default: ""
+      https_proxy:
+        description: Proxy for https.
+        type: str
+        default: ""
+      no_proxy:
+        description: Hosts that are reached without a proxy.
+        type: str
+        default: ""
+  push:
+    description: Whether the image goes to the registry; not so for the registry's own image before there is one.
+    type: bool
+    default: true
+  network:
+    description: Network of the build's commands.
+    type: str
+    choices: [default, host]
+    default: default
+  log_dir:
+    description: Folder on the build host for the builds' logs.
+    type: path
+    default: /var/log/mlops/images
+  timeout:
+    description: Seconds that a build or a push may take.
+    type: int
+    default: 3600
+  job:
+    description: Filled in by the action plugin.
+    type: dict
+author:
+  - The mlops.onprem authors
+"""
+
+EXAMPLES = r"""
+- name: Build one image
+  mlops.onprem.image_build:
+    name: traefik
+    artifacts: "{{ table }}"
+    lock_file: "{{ inventory_dir }}/images.lock.yml"
+    registry:
+      address: 127.0.0.1:5000
+"""
+
+RETURN = r"""
+reference:
+  description: The image, by digest if it was pushed.
+  returned: success
+  type: str
+digest:
+  description: Digest in the site's registry.
+  returned: when pushed
+  type: str
+upstream_digest:
+  description: Digest of a pulled image at its upstream.
+  returned: when pulled
+  type: str
+seconds:
+  description: How long it took.
+  returned: success
+  type: int
+log:
+  description: File on the build host with all that the build said.
+  returned: success
+  type: str
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.mlops.onprem.plugins.module_utils._images.arguments import REGISTRY
+from ansible_collections.mlops.onprem.plugins.module_utils._images.errors import ImagesError
+from ansible_collections.mlops.onprem.plugins.module_utils._images.make import Job, make
+
+MIRRORS = (
+    "ca_bundle", "apt_sources", "pip_index_url", "go_proxy", "maven_mirror", "http_proxy", "https_proxy", "no_proxy",
+)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "artifacts": {"type": "dict", "required": True},
+            "source": {"type": "str", "choices": ["auto", "pull", "build"], "default": "auto"},
+            "lock_file": {"type": "path", "required": True},
+            "pull_mirror": {"type": "str", "default": ""},
+            "rootfs_from": {"type": "str", "default": ""},
+            "rebuild": {"type": "bool", "default": False},
+            "docker_host": {"type": "str", "default": ""},
+            "registry": REGISTRY,
+            "mirrors": {
+                "type": "dict",
+                "default": {},
+                "options": {name: {"type": "str", "default": ""} for name in MIRRORS},
+            },
+            "push": {"type": "bool", "default": True},
+            "network": {"type": "str", "choices": ["default", "host"], "default": "default"},
+            "log_dir": {"type": "path", "default": "/var/log/mlops/images"},
+            "timeout": {"type": "int", "default": 3600},
+            "job": {"type": "dict"},
+        },
+        supports_check_mode=True,
+    )
+    parameters: dict[str, Any] = module.params
+    if parameters["job"] is None:
+        module.fail_json(msg="image_build needs its action plugin, which puts the build context together")
+    job = Job.from_parameters(parameters)
+    started = time.monotonic()
+    try:
+        made = make(job, check=module.check_mode)
+    except ImagesError as error:
+        module.fail_json(msg=f"image {job.name}: {error}", log=str(job.log))
+    module.exit_json(
+        changed=made.changed,
+        reference=made.reference,
+        digest=made.digest,
+        upstream_digest=made.upstream_digest,
+        did=made.did,
+        seconds=round(time.monotonic() - started),
+        log=str(job.log) if Path(job.log).is_file() else "",
+    )
+
+
+if __name__ == "__main__":
+    main()
