@@ -59,7 +59,7 @@ class Clients:
         return cls(_entry(path, name, entry) for name, entry in sorted(document.items()))
 
     def authenticate(self, authorization: str | None) -> Client | None:
-        """The client whose token the Authorization header carries. Takes the same time whichever it is, and for none."""
+        """The client whose token the Authorization header carries. Takes as long for any of them as for none."""
         scheme, _, token = (authorization or "").partition(" ")
         digest = _digest(token.strip() if scheme.lower() == "bearer" else "")
         found: Client | None = None

@@ -70,6 +70,7 @@ async def ask_all(targets: Iterable[Target], timeout: float, at_once: int = 32) 
 
 
 def _request(target: Target) -> bytes:
-    headers = {"Host": f"{target.address}:{target.port}", "User-Agent": "mlops-agent", **target.headers}
+    headers = {"user-agent": "mlops-agent", **{name.lower(): value for name, value in target.headers.items()}}
+    headers.setdefault("host", f"{target.address}:{target.port}")
     lines = [f"GET {target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "Connection: close", "", ""]).encode()

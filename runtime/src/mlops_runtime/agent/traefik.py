@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the gateway is told: Traefik's dynamic configuration, a pure function of the routes and the tasks behind them."""
+"""What the gateway is told: Traefik's dynamic configuration, a pure function of routes and the tasks behind them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ class Routed:
     readiness: Readiness | None = None
 
 
-def configuration(services: Iterable[Routed], domain: str, aliases: Iterable[str] = (), tls: bool = False) -> dict[str, Any]:
+def configuration(
+    services: Iterable[Routed], domain: str, aliases: Iterable[str] = (), tls: bool = False
+) -> dict[str, Any]:
     """Routers, services and middlewares for Traefik 3's HTTP provider; the same for the same input, in any order."""
     routers: dict[str, Any] = {}
     balancers: dict[str, Any] = {}
