@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import fcntl
 import os
 import secrets
@@ -26,6 +27,7 @@ CHARSETS = {
     "hex": string.hexdigits[:16],
     "urlsafe": string.ascii_letters + string.digits + "-_",
 }
+KINDS = ("password", "certificate")
 DEFAULT_LENGTH = 32
 SHORTEST = 8
 HEADER = """\
@@ -42,6 +44,7 @@ class SecretsError(Exception):
 class Spec:
     """How a missing secret is made."""
 
+    kind: str = "password"
     length: int = DEFAULT_LENGTH
     charset: str = "alphanumeric"
 
@@ -49,10 +52,12 @@ class Spec:
     def parse(cls, name: str, data: object) -> Spec:
         if not isinstance(data, Mapping):
             raise SecretsError(f"specification of secret {name}: expected a mapping such as {{length: 32}}")
-        unknown = set(data) - {"length", "charset"}
+        unknown = set(data) - {"kind", "length", "charset"}
         if unknown:
             raise SecretsError(f"specification of secret {name}: unknown key {', '.join(sorted(map(str, unknown)))}")
         spec = cls(**{str(key): value for key, value in data.items()})
+        if spec.kind not in KINDS:
+            raise SecretsError(f"specification of secret {name}: kind must be one of {', '.join(KINDS)}")
         if not isinstance(spec.length, int) or spec.length < SHORTEST:
             raise SecretsError(f"specification of secret {name}: length must be a number, {SHORTEST} or more")
         if spec.charset not in CHARSETS:
@@ -60,8 +65,31 @@ class Spec:
         return spec
 
     def generate(self) -> str:
+        if self.kind == "certificate":
+            return sealed_certificate()
         charset = CHARSETS[self.charset]
         return "".join(secrets.choice(charset) for _ in range(self.length))
+
+
+def sealed_certificate() -> str:
+    """A key and its self-signed certificate, PEM: for an interface that only its own holder may use."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "sealed")])
+    begin = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)  # hosts' clocks differ
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(begin.replace(year=2120))
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return (private + certificate.public_bytes(serialization.Encoding.PEM)).decode()
 
 
 @dataclass

@@ -40,7 +40,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         references = [item.reference for item in known if item.key]
         info = self._info(arguments, task_vars, references=references, engine=engine)
         if info["registry"] != "ok" and not engine and not self._task.check_mode:
-            raise ImagesError(f"{info['registry']}; the role registry runs it, or set registry_address to the site's own")
+            raise ImagesError(
+                f"{info['registry']}; the role registry runs it, or set registry_address to the site's own"
+            )
         if engine:
             present: dict[str, str | None] = dict.fromkeys(info["in_engine"], "in the engine")
         else:
@@ -50,7 +52,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for item in known:
             if item.name in wanted:
                 digest = None if engine else present.get(item.reference)
-                images[item.name] = f"{item.repository}@{digest}" if digest else item.reference if item.key else item.upstream
+                images[item.name] = (
+                    f"{item.repository}@{digest}" if digest else item.reference if item.key else item.upstream
+                )
         return {
             "changed": False,
             "images": images,
@@ -72,7 +76,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if not self._task.check_mode:
             with LockFile.editing(site.lock_path) as lock:
                 lock.source = source
-        self._display.display(f"images: {source} (auto: {', '.join(upstream)} {'answers' if source == 'pull' else 'does not answer'})")
+        self._display.display(
+            f"images: {source} (auto: {', '.join(upstream)} {'answers' if source == 'pull' else 'does not answer'})"
+        )
         return source
 
     def _info(self, arguments: dict[str, Any], task_vars: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -34,6 +34,7 @@ options:
     description:
       - Secrets that must exist, each with C(length), 32 unless told, and C(charset).
       - A charset is C(alphanumeric), which is the default, C(hex) or C(urlsafe).
+      - C(kind=certificate) makes a key and its self-signed certificate, for an interface that nobody else may use.
     type: dict
     default: {}
   values:

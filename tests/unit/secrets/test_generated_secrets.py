@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 COLLECTION = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(COLLECTION / ".collections"))
@@ -203,6 +205,7 @@ def test_refuses_aloud(run: Runner, spoil: Any, message: str) -> None:
         ({"specs": {"a": {"length": 4}}}, "length must be"),
         ({"specs": {"a": {"charset": "emoji"}}}, "charset must be"),
         ({"specs": {"a": {"size": 9}}}, "unknown key size"),
+        ({"specs": {"a": {"kind": "riddle"}}}, "kind must be"),
         ({"values": {"a": ""}}, "mlops_secrets: a"),
         ({"values": {"a": 5}}, "mlops_secrets: a"),
         ({"rotate": ["nobody"]}, "mlops_secrets_rotate"),
@@ -224,8 +227,15 @@ def test_roles_say_what_they_need(tmp_path: Path) -> None:
     for role, text in {"a": "__a_secrets: {one: {length: 9}}", "b": "__b_secrets: {two: {}}", "c": "x: 1"}.items():
         (tmp_path / role / "vars").mkdir(parents=True)
         (tmp_path / role / "vars" / "main.yml").write_text(text)
-    assert subject.specs_of_roles(tmp_path, []) == {"one": subject.Spec(9), "two": subject.Spec()}
+    assert subject.specs_of_roles(tmp_path, []) == {"one": subject.Spec(length=9), "two": subject.Spec()}
     assert set(subject.specs_of_roles(tmp_path, ["b"])) == {"two"}
+
+
+def test_certificate_holds_its_own_key() -> None:
+    pem = subject.Spec(kind="certificate").generate().encode()
+    certificate, key = x509.load_pem_x509_certificate(pem), load_pem_private_key(pem, None)
+    assert certificate.public_key() == key.public_key()
+    certificate.verify_directly_issued_by(certificate)
 
 
 def test_every_role_of_the_collection_can_be_read() -> None:
