@@ -122,7 +122,7 @@ class Node:
         )
         pid = wait_for(f"{self.name}'s first process", 10, lambda: outer.poll() is not None or _child(outer.pid))
         if outer.poll() is None:
-            (self.directory / "pid").write_text(f"{pid} {_started(pid)}")
+            (self.directory / "pid").write_text(f"{pid} {_started(pid)}\n")
             wait_for(
                 f"{self.name}'s file system",
                 20,
