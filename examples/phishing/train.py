@@ -120,9 +120,10 @@ def main() -> None:
     model = fit(train)
     metrics = evaluate(model, test)
     save(model, train, metrics, output / "model")
-    report = {"metrics": metrics, "rows": {"train": len(train), "test": len(test)}, "sha256": hashes}
-    (output / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    print(json.dumps(report, indent=2))
+    (output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    for name, rows in (("train", train), ("test", test)):
+        print(f"{name}: {len(rows)} rows, SHA-256 {hashes[name]}")
+    print(", ".join(f"{name} {value}" for name, value in metrics.items()))
 
 
 if __name__ == "__main__":

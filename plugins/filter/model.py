@@ -27,6 +27,7 @@ from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import (
     parse_model,
     prediction_path,
     preparation,
+    read_metrics,
     repeated_names,
     resolve,
     workload_name,
@@ -34,6 +35,10 @@ from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import (
 )
 
 VARIABLE = "mlops_models"
+CHAMPION = "champion"
+# Tags of a model version: the environment that it runs in, as a name of the artefact table and as the image last built of it.
+ENVIRONMENT_TAG = "mlops.environment"
+IMAGE_TAG = "mlops.image"
 
 
 @dataclass(frozen=True)
@@ -112,22 +117,71 @@ def _plan(one: Declared) -> dict[str, Any]:
             {"name": dataset.name, "path": str(resolve(one.directory, dataset.path)), "context": dataset.context}
             for dataset in spec.datasets
         ],
+        "metrics": _metrics(one),
         "prepare": {}
         if prepare is None
         else {**asdict(prepare), "command": list(prepare.command), "outputs": list(prepare.outputs)},
     }
 
 
-def model_images(models: Any, directory: str) -> dict[str, dict[str, Any]]:
-    """The images that the declared models run in, as role images takes them; equal environments are one image."""
+def _metrics(one: Declared) -> dict[str, float]:
+    try:
+        return read_metrics(one.spec, one.directory)
+    except ValueError as error:
+        raise AnsibleFilterError(f"{one.path}.metrics: {error}") from error
+
+
+def model_images(models: Any, directory: str, artifacts: Any) -> dict[str, dict[str, Any]]:
+    """Rows of the artefact table for the images that the declared models run in; equal environments are one image."""
     images: dict[str, dict[str, Any]] = {}
     for one in _sound(models, directory):
-        recipe = "seldon_core" if one.spec.runtime == "seldon_core" else "model_server"
-        build: dict[str, Any] = {"context": f"images/{recipe}", "files": image_files(one.spec, one.directory)}
+        row = dict(artifacts["seldon_core" if one.spec.runtime == "seldon_core" else "model_server"])
+        build = dict(row["build"])
+        build["files"] = {**build.get("files", {}), **image_files(one.spec, one.directory)}
         if one.spec.python:
-            build["base"] = one.spec.python
-        images[image_name(one.spec, one.directory)] = {"build": build}
+            bases = [build["base"]] if isinstance(build["base"], str) else build["base"]
+            build["base"] = [one.spec.python if base == "base" else base for base in bases]
+        images[image_name(one.spec, one.directory)] = {**row, "build": build}
     return images
+
+
+def model_served(versions: Any, registered: Any, others: Any, references: Any) -> dict[str, dict[str, str]]:
+    """The champion of each model that has one: version, image, reference of the image, sha256 of the files.
+
+    ``versions`` and ``registered`` are the results of a loop over the plan with the modules mlflow_model_version and
+    mlflow_registered_model, ``others`` the results of mlflow_model_version_info for champions that are another version
+    than the declared one. ``references``: image name to reference.
+    """
+    declared = {result["item"]["name"]: result["model_version"] for result in versions}
+    champions = {one["name"]: one for result in others for one in result.get("model_versions", [])}
+    served: dict[str, dict[str, str]] = {}
+    for result in registered:
+        name, version = result["item"]["name"], declared[result["item"]["name"]]
+        number = (result["registered_model"]["aliases"] or {}).get("champion")
+        if CHAMPION in (version["aliases"] or []):
+            # In check mode the number of a version that has yet to be made isn't known.
+            served[name] = _version(version, version["version"] or "new", references)
+        elif number is not None and str(number) == version["version"]:
+            served[name] = _version(version, number, references)
+        elif number is not None and name in champions:
+            served[name] = _version(champions[name], number, references)
+    return served
+
+
+def _version(version: Mapping[str, Any], number: Any, references: Mapping[str, Any]) -> dict[str, str]:
+    image = str((version["tags"] or {}).get(ENVIRONMENT_TAG, ""))
+    reference = references.get(image) or (version["tags"] or {}).get(IMAGE_TAG, "")
+    if not image or not reference:
+        raise AnsibleFilterError(
+            f"{VARIABLE}: version {number} of {version['name']} is champion, and its tags {ENVIRONMENT_TAG} and {IMAGE_TAG} "
+            "don't say which image it runs in; declare that version, or move the alias to one that was declared"
+        )
+    return {
+        "version": str(number),
+        "image": image,
+        "reference": str(reference),
+        "sha256": str(version["sha256"] or ""),
+    }
 
 
 def model_workloads(models: Any, directory: str, served: Any, platform: Any) -> list[dict[str, Any]]:
@@ -139,15 +193,16 @@ def model_workloads(models: Any, directory: str, served: Any, platform: Any) -> 
     found: list[dict[str, Any]] = []
     for one in _sound(models, directory):
         if one.spec.name in served:
-            version = ModelVersion(**{key: str(value) for key, value in served[one.spec.name].items()})
+            champion = served[one.spec.name]
+            version = ModelVersion(str(champion["version"]), champion["image"], champion.get("sha256") or "", CHAMPION)
             found += workloads(one.spec, [version], Platform(**platform))
     return found
 
 
-def model_summary(models: Any, directory: str, platform: str, address: str) -> list[dict[str, str]]:
-    """For each model its prediction URL and a curl line with rows that it answers.
+def model_summary(models: Any, directory: str, platform: str, address: str) -> list[dict[str, Any]]:
+    """For each model its prediction URL and a curl line with a row that it answers.
 
-    The rows are the declaration's example, or the input example that MLflow keeps with a local source.
+    The row is the declaration's example, or the input example that MLflow keeps with a local source.
     """
     summary = []
     for one in _sound(models, directory):
@@ -158,6 +213,7 @@ def model_summary(models: Any, directory: str, platform: str, address: str) -> l
                 "name": one.spec.name,
                 "workload": workload_name(one.spec.name),
                 "url": url,
+                "data": example,
                 "curl": _curl(url, example) if example else "",
             }
         )
@@ -197,6 +253,7 @@ class FilterModule:
             "model_images": model_images,
             "model_plan": model_plan,
             "model_problems": model_problems,
+            "model_served": model_served,
             "model_summary": model_summary,
             "model_workloads": model_workloads,
         }

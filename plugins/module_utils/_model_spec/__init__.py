@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .local import image_files, image_name, local_problems, preparation, resolve
+from .local import image_files, image_name, local_problems, preparation, read_metrics, resolve
 from .reading import InvalidModel
 from .spec import MAX_TAG_LENGTH, TAG, ModelSpec, from_tag, parse_model, parse_models, repeated_names
 from .workloads import ModelVersion, Platform, prediction_path, workload_name, workloads
@@ -24,6 +24,7 @@ __all__ = [
     "parse_models",
     "prediction_path",
     "preparation",
+    "read_metrics",
     "repeated_names",
     "resolve",
     "workload_name",

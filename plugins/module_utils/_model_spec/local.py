@@ -132,7 +132,8 @@ def stamp_path(spec: ModelSpec, directory: Path) -> Path:
 def outputs(spec: ModelSpec, directory: Path) -> list[Path]:
     """What a preparation has to have made when it ends."""
     assert spec.source is not None
-    return [resolve(directory, path) for path in (spec.source.path, *(dataset.path for dataset in spec.datasets))]
+    paths = [spec.source.path, *(dataset.path for dataset in spec.datasets), spec.metrics]
+    return [resolve(directory, path) for path in paths if path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,26 @@ def why_prepare(spec: ModelSpec, directory: Path) -> str:
     return ""
 
 
+# Metrics
+
+
+def read_metrics(spec: ModelSpec, directory: Path) -> dict[str, float]:
+    """The figures of the file that the declaration names: JSON, one flat mapping of numbers.
+
+    Empty where no file is named, or where it has yet to be made. Raises ValueError where it holds something else.
+    """
+    file = resolve(directory, spec.metrics)
+    if not spec.metrics or not file.is_file():
+        return {}
+    try:
+        found = json.loads(_text(file))
+    except ValueError as error:
+        raise ValueError(f"{file} is not JSON: {error}") from error
+    if not isinstance(found, dict) or not all(type(value) in (int, float) for value in found.values()):
+        raise ValueError(f"{file} is not one flat mapping of names to numbers")
+    return {str(name): float(value) for name, value in found.items()}
+
+
 # All that can be wrong
 
 
@@ -205,10 +226,14 @@ def local_problems(spec: ModelSpec, directory: Path, path: str) -> list[str]:
                 problems.append(f"{where}.inputs[{index}]: {resolve(directory, name)} does not exist")
     for index, dataset in enumerate(spec.datasets):
         file = resolve(directory, dataset.path)
-        if not prepare and not file.is_file():
-            problems.append(
-                f"{path}.datasets[{index}].path: {file} {'is not a file' if file.exists() else 'does not exist'}"
-            )
+        if not prepare and not file.exists():
+            problems.append(f"{path}.datasets[{index}].path: {file} does not exist")
+    if spec.metrics and not prepare and not resolve(directory, spec.metrics).is_file():
+        problems.append(f"{path}.metrics: {resolve(directory, spec.metrics)} does not exist")
+    try:
+        read_metrics(spec, directory)
+    except ValueError as error:
+        problems.append(f"{path}.metrics: {error}")
     return problems
 
 

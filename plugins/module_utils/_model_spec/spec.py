@@ -35,7 +35,7 @@ _MEMORY_UNITS = {"Ki": 1, "Mi": 1 << 10, "Gi": 1 << 20, "Ti": 1 << 30}
 _RESERVED_ENV = re.compile(
     r"MLOPS_.*|MLFLOW_TRACKING_.*|PREDICTIVE_UNIT_.*|MODEL_NAME|SERVICE_TYPE|PERSISTENCE|SELDON_DEPLOYMENT_ID|PREDICTOR_ID"
 )
-_CONTEXTS = ("training", "validation", "testing", "reference", "calibration")
+_CONTEXTS = ("train", "validation", "test", "reference", "calibration")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Source:
 class Dataset:
     name: str
     path: str
-    context: str = "training"
+    context: str = "train"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,7 @@ class ModelSpec:
     description: str = ""
     source: Source | None = None
     datasets: tuple[Dataset, ...] = ()
+    metrics: str = ""
     requirements: str = ""
     python: str = ""
     runtime: str = "mlops"
@@ -248,6 +249,7 @@ def _read_model(node: Node, *, kept: bool) -> ModelSpec:
         description=node["description"].text(),
         source=None if kept else _read_source(node["source"]),
         datasets=() if kept else _read_datasets(node["datasets"]),
+        metrics="" if kept else node["metrics"].text(),
         requirements="" if kept else _read_requirements(node["requirements"]),
         python=node["python"].text(),
         runtime=runtime,
@@ -336,7 +338,7 @@ def _read_datasets(node: Node) -> tuple[Dataset, ...]:
         item["path"].required("name the file")
         if name and any(other.name == name for other in found):
             item["name"].problem(f"{name!r} is the name of another data set of this model")
-        found.append(Dataset(name, item["path"].text(), item["context"].choice(_CONTEXTS, "training")))
+        found.append(Dataset(name, item["path"].text(), item["context"].choice(_CONTEXTS, "train")))
         item.close()
     return tuple(found)
 

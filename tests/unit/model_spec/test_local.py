@@ -140,3 +140,21 @@ def test_a_source_is_made_when_it_is_not_there_or_its_inputs_changed(declared: d
     changed = preparation(spec, tmp_path)
     assert changed is not None and "inputs have changed" in changed.why
     assert changed.digest != first.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"accuracy": 0.9, "rows": 3}', ""),
+        ("accuracy: 0.9", "is not JSON"),
+        ('{"accuracy": {"test": 0.9}}', "is not one flat mapping of names to numbers"),
+        ('{"accuracy": true}', "is not one flat mapping of names to numbers"),
+        (None, "does not exist"),
+    ],
+)
+def test_metrics_are_a_flat_file(declared: dict[str, Any], tmp_path: Path, text: str | None, message: str) -> None:
+    if text is not None:
+        (tmp_path / "metrics.json").write_text(text)
+    found = local_problems(spec_of({**declared, "metrics": "metrics.json"}), tmp_path, "m")
+    assert len(found) == bool(message)
+    assert all(line.startswith("m.metrics: ") and message in line for line in found)

@@ -24,7 +24,7 @@ FULL: dict[str, Any] = {
     "name": "fraud-2",
     "description": "Is it fraud?",
     "source": {"run": {"id": "abc123", "path": "best"}},
-    "datasets": [{"name": "train", "path": "train.csv"}, {"name": "test", "path": "test.csv", "context": "testing"}],
+    "datasets": [{"name": "train", "path": "train.csv"}, {"name": "test", "path": "test.csv", "context": "test"}],
     "requirements": "requirements.txt",
     "python": "python313",
     "runtime": "mlops",
@@ -62,7 +62,7 @@ def test_the_full_declaration_is_read_whole() -> None:
     spec = spec_of(FULL)
     assert spec.source is not None
     assert (spec.source.run_id, spec.source.run_path) == ("abc123", "best")
-    assert [dataset.context for dataset in spec.datasets] == ["training", "testing"]
+    assert [dataset.context for dataset in spec.datasets] == ["train", "test"]
     assert spec.env == {"OMP_NUM_THREADS": "1", "DEBUG": "false"}
     assert spec.tags == {"team": "risk", "tier": "1"}
     assert spec.resources.requests.gpu == spec.resources.limits.gpu == 1
