@@ -54,7 +54,7 @@ options:
     default: fail
 requirements:
   - Python 3.11 or newer on the host that runs the module
-  - An MLflow server of version 3.10 or newer
+  - An MLflow server of version 3; tested with 3.17
 notes:
   - A request is repeated, up to three times, only where a repeat changes nothing.
   - Runs on any host that reaches MLflow; nothing but Python's standard library is needed.

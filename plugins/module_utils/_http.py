@@ -3,8 +3,8 @@
 """An HTTP client for the platform's APIs, of the standard library alone.
 
 Connections are kept open, one per thread. A request is repeated only where that is harmless: when nothing was sent yet,
-or when the caller says that a repeat changes nothing. Names ending in ``.localhost`` mean this machine (RFC 6761), which
-Python's resolver doesn't know.
+or when the caller says that a repeat changes nothing. Names ending in ``.localhost`` mean this machine (RFC 6761),
+which Python's resolver doesn't know.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from typing import Any, BinaryIO, Protocol
 from ._errors import InputError, RequestError
 
 CHUNK = 1024 * 1024
-# A proxy of large files stores the whole file before it answers: it gets this long, plus the time of a slow disk or network.
+# A proxy of large files stores the whole file before it answers: it gets this long, plus the time of a slow disk or
+# network.
 TRANSFER_GRACE = 60.0
 TRANSFER_RATE = 4 * 1024 * 1024
 REPEATABLE_STATUS = frozenset({429, 500, 502, 503, 504})
@@ -52,7 +53,9 @@ class _Plain(http.client.HTTPConnection):
 
 
 class _Secure(http.client.HTTPConnection):
-    def __init__(self, host: str, port: int, *, context: ssl.SSLContext, name: str, timeout: float, blocksize: int) -> None:
+    def __init__(
+        self, host: str, port: int, *, context: ssl.SSLContext, name: str, timeout: float, blocksize: int
+    ) -> None:
         super().__init__(host, port, timeout=timeout, blocksize=blocksize)
         self._context = context
         self._name = name
@@ -338,7 +341,11 @@ class HttpClient:
     ) -> RequestError:
         code, unreachable = "" if sent else "NOT_SENT", True
         if isinstance(error, ssl.SSLCertVerificationError):
-            message, code, unreachable = f"the server's certificate is refused: {error.verify_message}", "CERTIFICATE", False
+            message, code, unreachable = (
+                f"the server's certificate is refused: {error.verify_message}",
+                "CERTIFICATE",
+                False,
+            )
         elif isinstance(error, TimeoutError):
             message = f"no complete answer within {patience:g} s" if sent else f"no connection within {patience:g} s"
         elif isinstance(error, http.client.IncompleteRead):

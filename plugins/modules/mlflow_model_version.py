@@ -10,11 +10,11 @@ module: mlflow_model_version
 short_description: Manage a model version in MLflow
 version_added: 0.1.0
 description:
-  - Registers a model version from a local directory, from an artefact address or from a run, waits until it is ready, and keeps
-    its description, tags and aliases as declared.
+  - Registers a model version from a local directory, from an artefact address or from a run, waits until it is
+    ready, and keeps its description, tags and aliases as declared.
   - A version is known by its content. The same model again makes no new version, whatever its number.
-  - A directory's files go through MLflow's artefact proxy into a logged model, made by a run that holds parameters, metrics
-    and datasets. What the server stored is read back and compared before anything is registered.
+  - A directory's files go through MLflow's artefact proxy into a logged model, made by a run that holds parameters,
+    metrics and datasets. What the server stored is read back and compared before anything is registered.
   - Whatever fails before the version is complete is taken away again.
 author:
   - The mlops.onprem authors (@mlops-onprem)
@@ -29,14 +29,16 @@ options:
   state:
     description:
       - V(present) registers the content where no version has it, and changes what differs.
-      - V(absent) removes the version that O(version) names, or that has the content of O(path), O(sha256), O(source) or O(run_id).
+      - V(absent) removes the version that O(version) names, or that has the content of O(path), O(sha256), O(source)
+        or O(run_id).
     type: str
     choices: [present, absent]
     default: present
   path:
     description:
       - Directory with an MLflow model, that is with a file C(MLmodel), on the host that the module runs on.
-      - C(__pycache__), C(.ipynb_checkpoints), C(registered_model_meta) and C(.DS_Store) are no part of the model and are left out.
+      - C(__pycache__), C(.ipynb_checkpoints), C(registered_model_meta) and C(.DS_Store) are no part of the model and
+        are left out.
     type: path
   source:
     description:
@@ -45,20 +47,23 @@ options:
       - What lies there is taken to never change.
     type: str
   run_id:
-    description: A run that has the model; needs O(artifact_path). Beside O(source) it is the run that the address belongs to.
+    description: A run that has the model; needs O(artifact_path). Beside O(source) it is the run that the address
+      belongs to.
     type: str
   artifact_path:
     description: Where the run has the model, either the name of a logged model or a path among the run's artefacts.
     type: str
   version:
     description:
-      - Number of an existing version, in place of its content, to change its description, tags and aliases or to remove it.
+      - Number of an existing version, in place of its content, to change its description, tags and aliases or to
+        remove it.
     type: int
   sha256:
     description:
       - The tree digest that the content must have. It is the SHA-256 over the sorted lines
         C(<sha256 of file>  <relative path>), each ended by a line feed.
-      - For a O(source) that doesn't go through MLflow's artefact proxy it is recorded as given; without it, such a version has none.
+      - For a O(source) that doesn't go through MLflow's artefact proxy it is recorded as given; without it, such a
+        version has none.
     type: str
   description:
     description: Description of the version. Left as it is when not given.
@@ -70,7 +75,8 @@ options:
     type: dict
     default: {}
   purge_tags:
-    description: Whether to remove the tags that O(tags) doesn't name, apart from the module's own and MLflow's (C(mlflow.*)).
+    description: Whether to remove the tags that O(tags) doesn't name, apart from the module's own and MLflow's
+      (C(mlflow.*)).
     type: bool
     default: false
   aliases:
@@ -80,9 +86,9 @@ options:
     default: []
   aliases_mode:
     description:
-      - V(create_only) gives an alias once, where nobody holds it. An alias that another version has, or that somebody moved or
-        removed afterwards, stays as it is, because the registry owns it. What was decided is recorded in the version's tag
-        C(mlops.aliases).
+      - V(create_only) gives an alias once, where nobody holds it. An alias that another version has, or that
+        somebody moved or removed afterwards, stays as it is, because the registry owns it. What was decided is
+        recorded in the version's tag C(mlops.aliases).
       - V(enforce) moves the aliases to this version, whoever holds them.
     type: str
     choices: [create_only, enforce]
@@ -158,7 +164,8 @@ options:
         required: true
   verify:
     description:
-      - How to check what the server stored. V(hash) reads every file back and compares its SHA-256, V(size) compares sizes.
+      - How to check what the server stored. V(hash) reads every file back and compares its SHA-256, V(size) compares
+        sizes.
     type: str
     choices: [hash, size]
     default: hash
@@ -366,7 +373,6 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.arguments import connection_options, run
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.client import MlflowClient
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.versions import Versions, Wanted
@@ -376,7 +382,9 @@ def work(module: AnsibleModule, client: MlflowClient) -> dict[str, Any]:
     """Converge."""
     wanted = Wanted.of(module.params)
     versions = Versions(client, wanted, check=module.check_mode)
-    return versions.absent(module.params["delete_content"]) if module.params["state"] == "absent" else versions.present()
+    return (
+        versions.absent(module.params["delete_content"]) if module.params["state"] == "absent" else versions.present()
+    )
 
 
 def unknown(module: AnsibleModule) -> dict[str, Any]:

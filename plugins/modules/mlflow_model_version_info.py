@@ -133,7 +133,6 @@ request:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.arguments import connection_options, run
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.client import MlflowClient
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.comparison import DIGEST_TAG, quoted
@@ -155,7 +154,7 @@ def work(module: AnsibleModule, client: MlflowClient) -> dict[str, Any]:
     return {"changed": False, "model_versions": sorted(versions, key=lambda one: -int(one["version"]))}
 
 
-def unknown(module: AnsibleModule) -> dict[str, Any]:
+def unknown(_module: AnsibleModule) -> dict[str, Any]:
     """On an empty server."""
     return {"changed": False, "model_versions": []}
 

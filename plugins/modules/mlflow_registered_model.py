@@ -56,8 +56,8 @@ options:
     default: {}
   aliases_mode:
     description:
-      - V(create_only) gives an alias once, where nobody holds it. An alias that somebody moved or removed afterwards stays as it
-        is, because the registry owns it; what was given is recorded in the version's tag C(mlops.aliases).
+      - V(create_only) gives an alias once, where nobody holds it. An alias that somebody moved or removed afterwards
+        stays as it is, because the registry owns it; what was given is recorded in the version's tag C(mlops.aliases).
       - V(enforce) moves an alias to the version that is declared here, whoever moved it.
     type: str
     choices: [create_only, enforce]
@@ -155,7 +155,6 @@ request:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.mlops.onprem.plugins.module_utils._errors import InputError
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.arguments import connection_options, run
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.client import MlflowClient

@@ -34,10 +34,10 @@ def connection_options() -> dict[str, Any]:
 
 def client_for(params: dict[str, Any], **instead: Any) -> MlflowClient:
     """A client made of the options of the connection."""
-    given = {key: params[key] for key in ("username", "password", "ca_path", "validate_certs", "timeout", "host_header")}
-    return MlflowClient(
-        HttpClient(params["tracking_uri"], option="tracking_uri", explain=explain, **(given | instead))
-    )
+    given = {
+        key: params[key] for key in ("username", "password", "ca_path", "validate_certs", "timeout", "host_header")
+    }
+    return MlflowClient(HttpClient(params["tracking_uri"], option="tracking_uri", explain=explain, **(given | instead)))
 
 
 def run(module: AnsibleModule, work: Work, unknown: Callable[[AnsibleModule], dict[str, Any]]) -> None:
@@ -61,6 +61,6 @@ def run(module: AnsibleModule, work: Work, unknown: Callable[[AnsibleModule], di
     module.exit_json(reachable=True, **result)
 
 
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+def _terminated(number: int, _frame: FrameType | None) -> NoReturn:
     # What was begun is undone on the way out.
     raise SystemExit(128 + number)

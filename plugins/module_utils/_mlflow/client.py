@@ -170,6 +170,17 @@ class MlflowClient:
         found = self._post("/experiments/search", body, repeat=True).get("experiments") or []
         return next((experiment for experiment in found if experiment.get("name") == name), None)
 
+    def experiment_names(self) -> dict[str, str]:
+        """The names of all experiments, by id."""
+        names: dict[str, str] = {}
+        body: dict[str, Any] = {"max_results": 1000, "view_type": "ALL"}
+        while True:
+            answer = self._post("/experiments/search", body, repeat=True)
+            names |= {str(one["experiment_id"]): str(one["name"]) for one in answer.get("experiments") or []}
+            if not answer.get("next_page_token"):
+                return names
+            body["page_token"] = answer["next_page_token"]
+
     def create_experiment(self, name: str) -> str:
         return str(self._post("/experiments/create", {"name": name}).get("experiment_id", ""))
 
@@ -181,7 +192,12 @@ class MlflowClient:
         return self._part(self._get("/runs/get", run_id=run_id), "run", "GET", "/runs/get")
 
     def search_runs(self, experiment_id: str, filter_: str) -> list[dict[str, Any]]:
-        body = {"experiment_ids": [experiment_id], "filter": filter_, "max_results": 100, "run_view_type": "ACTIVE_ONLY"}
+        body = {
+            "experiment_ids": [experiment_id],
+            "filter": filter_,
+            "max_results": 100,
+            "run_view_type": "ACTIVE_ONLY",
+        }
         return list(self._post("/runs/search", body, repeat=True).get("runs") or [])
 
     def log_batch(

@@ -65,7 +65,9 @@ def as_spec(spec: Mapping[str, Any]) -> str:
     """A model's declaration as the value of the tag ``mlops.spec``."""
     text = compact(spec)
     if len(text) > TAG_LIMIT:
-        raise InputError(f"spec: the declaration has {len(text)} characters as JSON, the registry stores {TAG_LIMIT} at most")
+        raise InputError(
+            f"spec: the declaration has {len(text)} characters as JSON, the registry stores {TAG_LIMIT} at most"
+        )
     return text
 
 
@@ -100,8 +102,8 @@ def alias_changes(
 ) -> Changes:
     """Aliases to set and to remove.
 
-    Unless enforced, an alias is given once, where nobody holds it: once it has been decided for a version, the registry owns
-    it, and neither moving nor removing it is undone.
+    Unless enforced, an alias is given once, where nobody holds it: once it has been decided for a version, the
+    registry owns it, and neither moving nor removing it is undone.
 
     :param wanted: alias to version.
     :param current: alias to version, as the registered model has them.

@@ -35,7 +35,7 @@ class Reader(io.RawIOBase):
     def __init__(self, file: ContentFile) -> None:
         super().__init__()
         self._file = file
-        self._handle: BinaryIO = open(file.source, "rb")
+        self._handle: BinaryIO = file.source.open("rb")
         self._hash = hashlib.sha256()
         self._read = 0
 
@@ -74,7 +74,9 @@ def _walk(root: Path, option: str) -> Iterator[Path]:
         names[:] = sorted(name for name in names if name not in IGNORED_DIRECTORIES)
         for name in names:
             if (Path(directory) / name).is_symlink():
-                raise InputError(f"{option}: {Path(directory) / name} is a link to a directory: copy it in, or remove it")
+                raise InputError(
+                    f"{option}: {Path(directory) / name} is a link to a directory: copy it in, or remove it"
+                )
         for name in sorted(files):
             if name not in IGNORED_FILES:
                 yield Path(directory) / name

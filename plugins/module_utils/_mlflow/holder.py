@@ -25,8 +25,8 @@ DIGEST_LIMIT = 36
 class Dataset:
     """A dataset that a model was made or tested with.
 
-    ``sha256`` is that of the file, the tree digest of a directory, or what the user gave; ``location`` is the path among
-    the run's artefacts, None where the data itself is not stored.
+    ``sha256`` is that of the file, the tree digest of a directory, or what the user gave; ``location`` is the path
+    among the run's artefacts, None where the data itself is not stored.
     """
 
     name: str
@@ -60,9 +60,12 @@ class Dataset:
         """As a logged input of the run."""
         if self.source is not None:
             source_type = self.source_type or _source_type(self.source)
-            source = self.source if isinstance(self.source, dict) else {_SOURCE_KEYS.get(source_type, "uri"): self.source}
+            source = (
+                self.source if isinstance(self.source, dict) else {_SOURCE_KEYS.get(source_type, "uri"): self.source}
+            )
         elif self.location is not None:
-            source_type, source = "mlflow-artifacts", {"uri": f"{artifact_uri.rstrip('/')}/{self.location}"}
+            # MLflow's clients have no type for their own store; what they call local loads any artefact address.
+            source_type, source = "local", {"uri": f"{artifact_uri.rstrip('/')}/{self.location}"}
         else:
             source_type, source = "code", {"tags": {}}
         dataset = {
@@ -147,11 +150,14 @@ def as_datasets(values: Sequence[Mapping[str, Any]] | None) -> tuple[Dataset, ..
         if any(one.name == name and one.context == context for one in datasets):
             raise InputError(f"{option}: the dataset {name} is given twice for {context}")
         path, digest = value.get("path"), value.get("digest")
-        location, files = None, ()
+        location: str | None = None
+        files: tuple[ContentFile, ...] = ()
         if path:
             location = f"datasets/{context}/{Path(path).name}"
             if location in taken or location == MANIFEST:
-                raise InputError(f"{option}.path: {taken.get(location, MANIFEST)} has the file name {Path(path).name} too")
+                raise InputError(
+                    f"{option}.path: {taken.get(location, MANIFEST)} has the file name {Path(path).name} too"
+                )
             taken[location] = name
             files = _stored(Path(path), location, f"{option}.path")
             found = _digest(files, location)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -42,9 +41,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Version:
-    """A version to make."""
+    """A version to make; ``first`` where its registered model is to be made too."""
 
     name: str
+    first: bool = False
     description: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
 
@@ -102,7 +102,9 @@ class Registration:
         return self._newest(filter_)
 
     def _newest(self, filter_: str) -> dict[str, Any] | None:
-        usable = [one for one in self._client.search_model_versions(filter_) if one.get("status") != "FAILED_REGISTRATION"]
+        usable = [
+            one for one in self._client.search_model_versions(filter_) if one.get("status") != "FAILED_REGISTRATION"
+        ]
         return max(usable, key=lambda one: int(one["version"]), default=None)
 
     def from_directory(self, version: Version, files: list[ContentFile], holder: Holder) -> dict[str, Any]:
@@ -131,12 +133,13 @@ class Registration:
             self._client.finish_logged_model(model_id)
             self._client.finish_run(run_id, _now())
             source = Source(f"models:/{model_id}", run_id, model_id, model_path)
-            return self._register(version, source, digest, leftovers)
+            return self._register(version, source, digest, leftovers, known=set())
 
     def from_source(self, version: Version, source: Source, digest: str | None) -> dict[str, Any]:
         """Register what is stored already."""
         with self._undone_on_failure() as leftovers:
-            return self._register(version, source, digest, leftovers)
+            known = {str(one["version"]) for one in self._made_from(version.name, source)}
+            return self._register(version, source, digest, leftovers, known=known)
 
     def digest_of_source(self, source: Source) -> str | None:
         """The tree digest of what lies at a source, None where it doesn't go through the server's proxy."""
@@ -202,10 +205,14 @@ class Registration:
             held = {one["alias"]: str(one["version"]) for one in (model or {}).get("aliases") or []}
             number = held.get(alias, "")
         if not number.isdigit():
-            raise InputError(f"source: {uri} names no model version; write models:/<name>/<version> or models:/<name>@<alias>")
+            raise InputError(
+                f"source: {uri} names no model version; write models:/<name>/<version> or models:/<name>@<alias>"
+            )
         found = self._client.find_model_version(name, number)
         if found is None:
-            raise InputError(f"source: there is no version {number} of a registered model {name}, or the user may not see it")
+            raise InputError(
+                f"source: there is no version {number} of a registered model {name}, or the user may not see it"
+            )
         location = artifact_path(self._client.download_uri(name, number))
         return Source(f"models:/{name}/{number}", None, None, location)
 
@@ -273,12 +280,13 @@ class Registration:
             if batch or (number == 0 and metrics):
                 self._client.log_batch(run_id, metrics if number == 0 else [], batch, {})
 
-    def _register(self, version: Version, source: Source, digest: str | None, leftovers: Leftovers) -> dict[str, Any]:
+    def _register(
+        self, version: Version, source: Source, digest: str | None, leftovers: Leftovers, *, known: set[str]
+    ) -> dict[str, Any]:
         name = version.name
-        if self._client.find_registered_model(name) is None:
+        if version.first:
             leftovers.add(f"registered model {name}", lambda: self._remove_if_empty(name))
             self._client.create_registered_model(name, None, {})
-        known = {str(one["version"]) for one in self._made_from(name, source)}
         leftovers.add(f"version of {name} from {source.uri}", lambda: self._remove_versions(name, source, known))
         tags = version.tags | ({DIGEST_TAG: digest} if digest else {})
         body: dict[str, Any] = {"name": name, "source": source.uri, "tags": _pairs(tags)}
@@ -288,27 +296,16 @@ class Registration:
             body["run_id"] = source.run_id
         if source.model_id:
             body["model_id"] = source.model_id
-        created = self._ready(self._client.create_model_version(body))
-        if source.model_id:
-            self._link(source.model_id, name, str(created["version"]))
-        return created
-
-    def _link(self, model_id: str, name: str, version: str) -> None:
-        """The tag that MLflow's own client sets, by which the logged model's page shows its versions."""
-        tags = unpaired(self._client.get_logged_model(model_id).get("tags"))
-        try:
-            linked = json.loads(tags.get("mlflow.modelVersions", "[]"))
-        except ValueError:
-            linked = []
-        linked.append({"name": name, "version": version})
-        self._client.tag_logged_model(model_id, {"mlflow.modelVersions": json.dumps(linked)})
+        return self._ready(self._client.create_model_version(body))
 
     def _ready(self, version: dict[str, Any]) -> dict[str, Any]:
         deadline = time.monotonic() + self._wait_timeout
         name, number = str(version["name"]), str(version["version"])
         while version.get("status", "READY") == "PENDING_REGISTRATION":
             if time.monotonic() > deadline:
-                raise InputError(f"wait_timeout: version {number} of {name} was not READY within {self._wait_timeout:g} s")
+                raise InputError(
+                    f"wait_timeout: version {number} of {name} was not READY within {self._wait_timeout:g} s"
+                )
             time.sleep(0.5)
             version = self._client.find_model_version(name, number) or version
         if version.get("status", "READY") != "READY":
@@ -334,8 +331,9 @@ class Registration:
         path = artifact_path(uri)
         if path is None:
             raise InputError(
-                f"experiment: MLflow keeps the artefacts of {experiment} at {uri}, outside its artifact proxy; start it with "
-                "--serve-artifacts and --artifacts-destination and without --default-artifact-root, and set another experiment"
+                f"experiment: MLflow keeps the artefacts of {experiment} at {uri}, outside its artifact proxy; "
+                "start it with --serve-artifacts and --artifacts-destination and without --default-artifact-root, "
+                "and set another experiment"
             )
         return path
 

@@ -106,15 +106,15 @@ class RegisteredModels:
         found = self._client.find_registered_model(name)
         current = None if found is None else model_facts(found)
         if current is None and aliases:
-            raise InputError(f"aliases: there is no registered model {name} yet, so there is no version to give an alias to")
+            raise InputError(
+                f"aliases: there is no registered model {name} yet, so there is no version to give an alias to"
+            )
         facts = current or {"name": name, "description": "", "tags": {}, "aliases": {}}
         keep = frozenset() if SPEC_TAG in wanted.tags else frozenset({SPEC_TAG})
         tags = tag_changes(wanted.tags, facts["tags"], purge=wanted.purge_tags, keep=keep)
         records = self._records(name, aliases, facts["aliases"], wanted.enforce_aliases)
         decided = frozenset((alias, version) for version, held in records.items() for alias in held)
-        changes = alias_changes(
-            aliases, facts["aliases"], decided, enforce=wanted.enforce_aliases, purge=purge_aliases
-        )
+        changes = alias_changes(aliases, facts["aliases"], decided, enforce=wanted.enforce_aliases, purge=purge_aliases)
         description = wanted.description if wanted.description is not None else facts["description"]
         after = facts | {
             "description": description,
@@ -222,9 +222,7 @@ class ModelVersions:
         }
         return after, tagged, changes
 
-    def converge(
-        self, facts: dict[str, Any], aliases: list[str], held: Mapping[str, str], wanted: Metadata
-    ) -> Outcome:
+    def converge(self, facts: dict[str, Any], aliases: list[str], held: Mapping[str, str], wanted: Metadata) -> Outcome:
         """Make an existing version's metadata as it is wanted."""
         after, tags, changes = self.plan(facts, aliases, held, wanted)
         before, shown = _shown(facts, VERSION_KEYS), _shown(after, VERSION_KEYS)

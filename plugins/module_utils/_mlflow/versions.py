@@ -147,8 +147,10 @@ class Versions:
         if self._wanted.path is None and source is None:
             number = self._wanted.params["version"]
             what = f"version {number}" if number is not None else f"version with the digest {digest}"
-            raise InputError(f"{'version' if number is not None else 'sha256'}: there is no {what} of {self._wanted.name}")
-        return self._register(digest, source, held)
+            raise InputError(
+                f"{'version' if number is not None else 'sha256'}: there is no {what} of {self._wanted.name}"
+            )
+        return self._register(digest, source, held, first=model is None)
 
     def absent(self, delete_content: bool) -> dict[str, Any]:
         """The module's result with ``state: absent``."""
@@ -198,7 +200,9 @@ class Versions:
             raise InputError(f"sha256: {source.uri} has the tree digest {found}, not {given}")
         return found or given
 
-    def _register(self, digest: str | None, source: Source | None, held: Mapping[str, str]) -> dict[str, Any]:
+    def _register(
+        self, digest: str | None, source: Source | None, held: Mapping[str, str], *, first: bool
+    ) -> dict[str, Any]:
         wanted = self._wanted
         holder = wanted.holder(digest or "") if source is None else None
         if self._check:
@@ -206,7 +210,7 @@ class Versions:
             after, _, _ = self._metadata.plan(blank, wanted.aliases, held, wanted.metadata)
             after["version"] = None
             return self._result(Outcome(True, {}, _shown(after), after), registered=True)
-        version = Version(wanted.name, wanted.metadata.description, wanted.metadata.tags)
+        version = Version(wanted.name, first, wanted.metadata.description, wanted.metadata.tags)
         if holder is not None:
             made = self._registration.from_directory(version, wanted.files, holder)
         else:
@@ -216,7 +220,9 @@ class Versions:
         try:
             outcome = self._metadata.converge(facts, wanted.aliases, held, wanted.metadata)
         except RequestError as error:
-            done = f"Version {facts['version']} of {wanted.name} is registered; its aliases are set when this runs again."
+            done = (
+                f"Version {facts['version']} of {wanted.name} is registered; its aliases are set when this runs again."
+            )
             error.hint = f"{error.hint} {done}".strip()
             raise
         return self._result(Outcome(True, {}, outcome.after, outcome.value), registered=True)
