@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: The mlops.onprem authors
+# SPDX-License-Identifier: Apache-2.0
+"""The line between the supervisor and a worker: JSON messages, each after its length.
+
+The supervisor asks for a snapshot or says why the model isn't there yet; the worker says that it is ready, sends
+snapshots, and a last one when it ends. A line that closes means that the other side is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from mlops_runtime.serving.metrics import Registry
+
+_LENGTH = struct.Struct("!I")
+
+
+def send(line: socket.socket, message: dict[str, Any]) -> None:
+    body = orjson.dumps(message)
+    line.sendall(_LENGTH.pack(len(body)) + body)
+
+
+class Inbox:
+    """Cuts what arrives on a line into messages."""
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def feed(self, data: bytes) -> list[dict[str, Any]]:
+        self._held += data
+        messages = []
+        while len(self._held) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._held)
+            if len(self._held) < _LENGTH.size + length:
+                break
+            messages.append(orjson.loads(self._held[_LENGTH.size : _LENGTH.size + length]))
+            self._held = self._held[_LENGTH.size + length :]
+        return messages
+
+
+class WorkerEnd:
+    """A worker's end of the line, on its event loop."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        line: socket.socket,
+        registry: Registry | None,
+        on_end: Callable[[], None],
+        on_reason: Callable[[str], None] | None,
+    ) -> None:
+        self._loop = loop
+        self._line = line
+        self._registry = registry
+        self._on_end = on_end
+        self._on_reason = on_reason
+        self._inbox = Inbox()
+        loop.add_reader(line, self._read)
+
+    def ready(self) -> None:
+        send(self._line, {"ready": True})
+
+    def end(self) -> None:
+        """Send what was counted since the last time somebody asked, and hang up."""
+        self._loop.remove_reader(self._line)
+        try:
+            self._send_snapshot(last=True)
+        except OSError:
+            pass
+        self._line.close()
+
+    def _send_snapshot(self, last: bool = False) -> None:
+        if self._registry is not None:
+            send(self._line, {"snapshot": self._registry.snapshot(), "last": last})
+
+    def _read(self) -> None:
+        try:
+            data = self._line.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(self._line)
+            self._on_end()
+            return
+        for message in self._inbox.feed(data):
+            if "reason" in message and self._on_reason is not None:
+                self._on_reason(message["reason"])
+            elif "ask" in message:
+                self._send_snapshot()
+
+
+def serve_snapshots(
+    loop: asyncio.AbstractEventLoop,
+    line: socket.socket,
+    registry: Registry | None,
+    on_end: Callable[[], None],
+    on_reason: Callable[[str], None] | None = None,
+) -> WorkerEnd:
+    return WorkerEnd(loop, line, registry, on_end, on_reason)

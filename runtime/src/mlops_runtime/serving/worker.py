@@ -1,0 +1,187 @@
+# SPDX-FileCopyrightText: The mlops.onprem authors
+# SPDX-License-Identifier: Apache-2.0
+"""One worker: REST and gRPC for the model on one event loop, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import grpc.aio  # here, so that it is imported before the workers are forked and shared by them
+import uvicorn
+import uvloop
+
+from mlops_runtime.serving.channel import serve_snapshots
+from mlops_runtime.serving.metadata import model_metadata
+from mlops_runtime.serving.metrics import Registry
+from mlops_runtime.serving.model import Model, Options
+from mlops_runtime.serving.rest import LoadingApp, RequestTimes, RestApp
+from mlops_runtime.serving.rpc import RpcServices, rpc_server
+from mlops_runtime.serving.scheduler import Limits, Scheduler, ThreadMode
+from mlops_runtime.serving.settings import Settings
+from mlops_runtime.serving.state import State
+
+log = logging.getLogger(__name__)
+
+
+class HttpServer(uvicorn.Server):
+    """Leaves the signals to its worker."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def install_signal_handlers(self) -> None:  # uvicorn before 0.29
+        pass
+
+
+def http_server(app: Any, settings: Settings) -> HttpServer:
+    config = uvicorn.Config(
+        app,
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=settings.access_log,
+        server_header=False,
+        timeout_keep_alive=settings.keepalive,
+        timeout_graceful_shutdown=max(1, int(settings.grace_seconds)),
+        backlog=2048,
+    )
+    return HttpServer(config)
+
+
+def listen(port: int) -> socket.socket:
+    """A socket that shares its port with those of the other workers; the kernel spreads connections over them."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind(("0.0.0.0", port))  # noqa: S104 the container's address
+    listener.setblocking(False)
+    return listener
+
+
+class Worker:
+    """Serves until told to stop; then tells the gateway first, finishes what has begun, and ends."""
+
+    def __init__(self, user: Any, settings: Settings, registry: Registry, options: Options) -> None:
+        self._user = user
+        self._settings = settings
+        self._registry = registry
+        self._options = options
+        self._state = State()
+        self._stop: asyncio.Event | None = None
+
+    def run(self, channel: socket.socket, load: bool) -> None:
+        """Load the model if that is still to be done, serve, and return after a graceful stop."""
+        if load:
+            load_model(self._user)
+        model = Model(self._user, self._registry, self._options)
+        metadata = model_metadata(self._user)
+        loop = uvloop.new_event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(self._serve(channel, model, metadata))
+        finally:
+            loop.close()
+
+    async def _serve(self, channel: socket.socket, model: Model, metadata: dict[str, Any] | None) -> None:
+        settings, loop = self._settings, asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        scheduler = Scheduler(
+            model,
+            Limits(
+                waiting=settings.queue,
+                seconds=settings.queue_seconds,
+                rows=settings.batch_rows,
+                wait_seconds=settings.batch_wait_seconds,
+                threads=settings.threads,
+                thread=cast(ThreadMode, settings.thread),
+            ),
+        )
+        times = RequestTimes(self._registry)
+        rest: Any = RestApp(self._state, model, scheduler, metadata, times, settings.max_body, settings.passthrough)
+        if settings.max_requests:
+            rest = _counted(rest, settings, self._stop.set)
+        http = http_server(rest, settings)
+        listener = listen(settings.http_port)
+        serving = asyncio.create_task(http.serve(sockets=[listener]))
+        rpc = None
+        if settings.grpc:
+            services = RpcServices(self._state, model, scheduler, metadata, times)
+            rpc, _ = rpc_server(services, settings.grpc_port, settings.max_body)
+            await rpc.start()
+        while not http.started and not serving.done():
+            await asyncio.sleep(0.005)
+        self._state.ready()
+        messages = serve_snapshots(loop, channel, self._registry, on_end=self._stop.set)
+        messages.ready()
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait([stopping, serving], return_when=asyncio.FIRST_COMPLETED)
+        await self._drain(http, rpc, serving)
+        scheduler.close()
+        messages.end()
+
+    async def _drain(self, http: HttpServer, rpc: grpc.aio.Server | None, serving: asyncio.Task[None]) -> None:
+        self._state.drain()
+        if not serving.done():
+            # The gateway looks every few seconds: until it has seen, requests still come and are answered.
+            await asyncio.sleep(self._settings.drain_seconds)
+        http.should_exit = True
+        if rpc is not None:
+            await rpc.stop(self._settings.grace_seconds)
+        await serving
+
+
+def load_model(user: Any) -> None:
+    """The class's load(). Unlike Seldon's wrapper, an AttributeError in it is a failure: the model isn't loaded then."""
+    if not hasattr(user, "load"):
+        return
+    try:
+        user.load()
+    except NotImplementedError:
+        log.debug("No load method in user model")
+
+
+def _counted(app: Any, settings: Settings, stop: Callable[[], None]) -> Any:
+    """The app, ending its worker after so many requests; another takes its place."""
+    left = settings.max_requests + random.randint(0, settings.max_requests_jitter)  # noqa: S311
+
+    async def call(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            stop()
+        await app(scope, receive, send)
+
+    return call
+
+
+def run_placeholder(settings: Settings, channel: socket.socket) -> None:
+    """Answer on the HTTP port that the model is loading, until told to stop."""
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        state = State()
+        http = http_server(LoadingApp(state), settings)
+        serving = asyncio.create_task(http.serve(sockets=[listen(settings.http_port)]))
+        messages = serve_snapshots(loop, channel, None, on_end=stop.set, on_reason=state.because)
+        await stop.wait()
+        http.should_exit = True
+        await serving
+        messages.end()
+
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    loop.run_until_complete(serve())
+    loop.close()
