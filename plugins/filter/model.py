@@ -36,7 +36,7 @@ from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import (
 
 VARIABLE = "mlops_models"
 CHAMPION = "champion"
-# Tags of a model version: the environment that it runs in, as a name of the artefact table and as the image last built of it.
+# Tags of a model version: the environment that it runs in, as a name of the artefact table and as the image built of it.
 ENVIRONMENT_TAG = "mlops.environment"
 IMAGE_TAG = "mlops.image"
 
@@ -173,8 +173,8 @@ def _version(version: Mapping[str, Any], number: Any, references: Mapping[str, A
     reference = references.get(image) or (version["tags"] or {}).get(IMAGE_TAG, "")
     if not image or not reference:
         raise AnsibleFilterError(
-            f"{VARIABLE}: version {number} of {version['name']} is champion, and its tags {ENVIRONMENT_TAG} and {IMAGE_TAG} "
-            "don't say which image it runs in; declare that version, or move the alias to one that was declared"
+            f"{VARIABLE}: version {number} of {version['name']} is champion, and its tags {ENVIRONMENT_TAG} and "
+            f"{IMAGE_TAG} don't say which image it runs in; declare that version, or move the alias to a declared one"
         )
     return {
         "version": str(number),

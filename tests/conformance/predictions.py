@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Asks a served model through the gateway and compares its answers with those of the same model loaded here.
 
-One row and 64 rows, by REST and by gRPC, as ndarray and as tensor; equal to 1e-6, or this ends with 1. By default it asks
-for the example on this machine:
+One row and 64 rows, by REST and by gRPC, as ndarray and as tensor; equal to 1e-6, or this ends with 1. By default it
+asks for the example on this machine:
 
     python tests/conformance/predictions.py --url http://localhost
 
