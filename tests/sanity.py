@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "tests" / "output"
 COPY = OUTPUT / "ansible_collections" / "mlops" / "onprem"
-TESTED = ("changelogs/", "galaxy.yml", "meta/", "playbooks/", "plugins/", "README.md", "roles/")
+TESTED = (".gitignore", "changelogs/", "galaxy.yml", "meta/", "playbooks/", "plugins/", "README.md", "roles/")
 """What is the collection itself. The rest is not held to Ansible's own rules, but to ruff and mypy."""
 BOOTSTRAP = """\
 import ensurepip, glob, os, sys
