@@ -243,8 +243,14 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
         drop_in = ""
     drop_in_changes = read_drop_in() != drop_in
     install, start = wanted and not host.installed, wanted and not host.running
+    waiting = set(host.pending)
+    if host.running and not plan.reloadable:
+        waiting |= set(plan.noticed)
+    if host.running and (drop_in_changes or (wanted and proxies_differ(host.info, environment))):
+        waiting.add("environment")
+    restart = host.running and bool(waiting) and (parameters["restart"] or not host.busy)
     result: dict[str, Any] = {
-        "changed": bool(plan.changed or drop_in_changes or install or start),
+        "changed": bool(plan.changed or drop_in_changes or install or start or restart),
         "diff": {
             "before": {"installed": host.installed, "running": host.running, "options": plan.before},
             "after": {"installed": host.installed or install, "running": host.running or start, "options": plan.after},
@@ -260,8 +266,7 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
     ]
 
     if module.check_mode:
-        fresh = host.running and not plan.reloadable
-        pending = sorted({*host.pending, *(plan.changed if fresh and not parameters["restart"] and host.busy else ())})
+        pending = [] if restart else sorted(waiting)
         return result | {"warnings": warnings} | _state(host.info, host.version, host.running, pending)
 
     if plan.changed:
@@ -275,19 +280,13 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
     if wanted and not engine.answers():
         result["started_by"], notes = service.start(engine, environment, timeout)
         warnings += notes
+    elif restart:
+        result["started_by"], notes = service.restart(engine, environment, timeout)
+        warnings += notes
+        service.write_pending([])
     elif host.running:
-        waiting = set(host.pending)
-        if plan.changed and plan.reloadable:
+        if plan.noticed and plan.reloadable:
             service.reload()
-        else:
-            waiting |= set(plan.changed)
-        if drop_in_changes or (wanted and proxies_differ(host.info, environment)):
-            waiting.add("environment")
-        if waiting and (parameters["restart"] or not host.busy):
-            result["changed"] = True
-            result["started_by"], notes = service.restart(engine, environment, timeout)
-            warnings += notes
-            waiting = set()
         service.write_pending(sorted(waiting))
     if not wanted and not engine.answers():
         return result | {"warnings": warnings} | _state({}, host.version, False, [])

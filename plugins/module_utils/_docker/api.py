@@ -93,6 +93,20 @@ class Engine:
             raise RequestError(method, address, message.strip(), status=response.status)
         return value
 
+    def logs(self, container: str, lines: int = 20) -> str:
+        """The last lines that a container wrote, for an error's message; empty where there are none to be had."""
+        connection = _UnixConnection(self.path, self.timeout)
+        try:
+            connection.request("GET", f"/containers/{container}/logs?stdout=1&stderr=1&tail={lines}")
+            response = connection.getresponse()
+            raw = response.read() if response.status == 200 else b""
+        except (OSError, http.client.HTTPException):
+            return ""
+        finally:
+            connection.close()
+        # Each frame has a header of eight bytes: stream, three zeros, length.
+        return re.sub(rb"[\0-\2]\0\0\0.{4}", b"", raw, flags=re.DOTALL).decode("utf-8", "replace").strip()
+
     def answers(self) -> bool:
         with contextlib.suppress(RequestError):
             self.call("GET", "/_ping")

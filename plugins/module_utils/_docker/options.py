@@ -32,6 +32,8 @@ RELOADABLE = frozenset(
         "shutdown-timeout",
     }
 )
+# What an engine does without being told; saying so changes nothing.
+DEFAULTS = {"live-restore": False, "log-driver": "json-file"}
 # Lists to which the operator's entries belong as much as ours.
 UNITED = frozenset({"allow-nondistributable-artifacts", "insecure-registries", "labels", "registry-mirrors"})
 # Flags whose names in the file differ.
@@ -61,8 +63,17 @@ class OptionsPlan:
         return sorted(key for key in keys if self.before.get(key) != self.after.get(key))
 
     @property
+    def noticed(self) -> list[str]:
+        """Those of the changed options that make a difference to the engine."""
+        return [key for key in self.changed if self._effective(self.before, key) != self._effective(self.after, key)]
+
+    @property
     def reloadable(self) -> bool:
-        return RELOADABLE.issuperset(self.changed)
+        return RELOADABLE.issuperset(self.noticed)
+
+    @staticmethod
+    def _effective(options: Mapping[str, Any], key: str) -> Any:
+        return options.get(key, DEFAULTS.get(key))
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: The mlops.onprem authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who listens where, from /proc/net."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LISTEN = "0A"
+UNCONNECTED = "07"  # a UDP socket that anybody may send to
+
+
+@dataclass(frozen=True)
+class Listener:
+    protocol: str
+    port: int
+    inode: str
+
+
+@dataclass(frozen=True)
+class WantedPort:
+    port: int
+    protocol: str
+    variable: str
+
+
+def listeners(root: Path = Path("/")) -> list[Listener]:
+    """The sockets that take connections in this network namespace."""
+    found = []
+    for protocol, state in (("tcp", LISTEN), ("udp", UNCONNECTED)):
+        for table in (protocol, f"{protocol}6"):
+            with contextlib.suppress(OSError):
+                for line in (root / "proc/net" / table).read_text().splitlines()[1:]:
+                    fields = line.split()
+                    port = fields[1].rpartition(":")[2]
+                    if fields[3] == state:
+                        found.append(Listener(protocol, int(port, 16), fields[9]))
+    return found
+
+
+def owners(inodes: Iterable[str], root: Path = Path("/")) -> dict[str, tuple[int, str]]:
+    """The process (number and name) of each socket; sockets of other namespaces' processes stay unknown."""
+    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    found: dict[str, tuple[int, str]] = {}
+    if not wanted:
+        return found
+    for process in (root / "proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            for descriptor in (process / "fd").iterdir():
+                inode = wanted.get(os.readlink(descriptor))
+                if inode:
+                    found[inode] = (int(process.name), (process / "comm").read_text().strip())
+    return found
+
+
+def container_name(container: Mapping[str, Any]) -> str:
+    return str((container.get("Names") or ["/?"])[0]).lstrip("/")
+
+
+def is_ours(container: Mapping[str, Any], name: str) -> bool:
+    """Whether a container is the platform's: a task of one of its services, or one of its few plain containers."""
+    service = (container.get("Labels") or {}).get("com.docker.swarm.service.name", "")
+    return str(service).startswith(f"{name}_") or container_name(container).startswith(f"{name}-")
+
+
+def taken(
+    wanted: Sequence[WantedPort], containers: Sequence[Mapping[str, Any]], name: str, root: Path = Path("/")
+) -> list[tuple[WantedPort, str]]:
+    """The ports that something has which isn't the platform's, and what that is."""
+    result = []
+    open_sockets = listeners(root)
+    for port in wanted:
+        published = [
+            container
+            for container in containers
+            for mapping in container.get("Ports") or ()
+            if mapping.get("PublicPort") == port.port and mapping.get("Type", "tcp") == port.protocol
+        ]
+        foreign = [container for container in published if not is_ours(container, name)]
+        if foreign:
+            result.append((port, f"the container {container_name(foreign[0])}"))
+            continue
+        if published:
+            continue
+        # Whatever address it listens at, it is in the way of one on all addresses.
+        rivals = [s for s in open_sockets if (s.protocol, s.port) == (port.protocol, port.port)]
+        if not rivals:
+            continue
+        holders = owners({rival.inode for rival in rivals}, root)
+        if holders:
+            pid, program = sorted(holders.values())[0]
+            result.append((port, f"{program} (process {pid})"))
+        else:
+            result.append((port, "a process of the kernel or of another namespace"))
+    return result
