@@ -8,8 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from _workload import backend
-from _workload.base import Backend, Observed
+from _workload import Backend, Observed, backend
 
 from .settings import Settings
 

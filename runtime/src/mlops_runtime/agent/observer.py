@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from _workload.base import Observed
+from _workload import Observed
 
 from . import metrics
 

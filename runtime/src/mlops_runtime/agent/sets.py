@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from _workload import Workload, WorkloadError
-from _workload.base import Progress, Result
+from _workload import Result, Workload, WorkloadError
+from _workload.base import Progress
 
 from . import metrics
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from _workload.base import Observed
+from _workload import Observed
 
 from . import metrics
 from .readiness import Target, Verdict, ask_all
@@ -81,6 +81,7 @@ class State:
             self._verdicts |= {task: answers[target] for task, target in undecided.items()}
         if self.observed is not None:
             self._build()
+            _count(self.observed, self.routed())
 
     def routed(self) -> list[Routed]:
         """The workloads with routes, each with the addresses of its tasks that may take requests."""
@@ -105,15 +106,13 @@ class State:
         self._verdicts = {task: verdict for task, verdict in self._verdicts.items() if task in alive}
 
     def _build(self) -> None:
-        routed = self.routed()
         settings = self._settings
-        document = configuration(routed, settings.domain, settings.domain_aliases, settings.tls)
+        document = configuration(self.routed(), settings.domain, settings.domain_aliases, settings.tls)
         body = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
         if body == self.body:
             return
         self.body, self.etag = body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         metrics.CONFIGURATIONS.inc()
-        _count(self.observed or (), routed)
 
 
 def _routed(item: Observed, verdicts: dict[str, Verdict], domain: str) -> Routed:
