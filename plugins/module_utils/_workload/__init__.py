@@ -4,8 +4,25 @@
 
 from __future__ import annotations
 
+from .backends import TARGETS, backend
+from .base import Backend, Observed, ObservedTask, Outcome, Result
 from .errors import WorkloadError
 from .merge import declare, merge, override
 from .model import Workload, parse, zones
 
-__all__ = ["Workload", "WorkloadError", "declare", "merge", "override", "parse", "zones"]
+__all__ = [
+    "TARGETS",
+    "Backend",
+    "Observed",
+    "ObservedTask",
+    "Outcome",
+    "Result",
+    "Workload",
+    "WorkloadError",
+    "backend",
+    "declare",
+    "merge",
+    "override",
+    "parse",
+    "zones",
+]
