@@ -166,14 +166,8 @@ class HttpClient:
             try:
                 return json.loads(raw)
             except ValueError as error:
-                shown = _readable(raw)
-                raise RequestError(
-                    method,
-                    self.address(path),
-                    f"the answer is not JSON: {shown!r}",
-                    status=response.status,
-                    hint=self._hint(None, shown),
-                ) from error
+                message = f"the answer is not JSON: {_readable(raw)!r}"
+                raise RequestError(method, self.address(path), message, hint=self._hint(None, message)) from error
 
         again = method in ("GET", "PUT") if repeat is None else repeat
         return self._repeated(attempt, again)
@@ -222,10 +216,8 @@ class HttpClient:
             try:
                 return attempt()
             except RequestError as error:
-                harmless = error.code == "NOT_SENT" or (
-                    again and (error.status is None or error.status in REPEATABLE_STATUS)
-                )
-                if turn == self._retries or not harmless or error.code == "CERTIFICATE":
+                passing = error.status in REPEATABLE_STATUS or (error.status is None and error.unreachable)
+                if turn == self._retries or not (error.code == "NOT_SENT" or (again and passing)):
                     raise
             time.sleep(min(0.2 * 3**turn, 5.0))
         raise AssertionError("unreachable")
@@ -307,6 +299,8 @@ class HttpClient:
         except BROKEN as error:
             self._drop()
             raise self._broken(method, path, error, patience) from error
+        # read1 never notices the end of a body whose length is known; unclosed, the connection takes no further request.
+        response.close()
         if response.will_close:
             self._drop()
         if response.status >= 300:

@@ -26,7 +26,7 @@ ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 def explain(status: int | None, message: str) -> str:
     """What to do about an answer of MLflow."""
     if status is None:
-        if "is not JSON" in message or "<" in message[:1]:
+        if "is not JSON" in message:
             return "Is tracking_uri the address of an MLflow server?"
         return "Is the MLflow server running, and is tracking_uri its address?"
     if status == 401:
@@ -239,13 +239,14 @@ class MlflowClient:
         path = f"/logged-models/{urllib.parse.quote(model_id)}"
         return self._part(self._part(self._get(path), "model", "GET", path), "info", "GET", path)
 
+    def search_logged_models(self, experiment_id: str, filter_: str) -> list[dict[str, Any]]:
+        body = {"experiment_ids": [experiment_id], "filter": filter_, "max_results": 50}
+        found = self._post("/logged-models/search", body, repeat=True).get("models") or []
+        return [dict(model.get("info") or {}) for model in found]
+
     def finish_logged_model(self, model_id: str) -> None:
         body = {"model_id": model_id, "status": "LOGGED_MODEL_READY"}
         self._post(f"/logged-models/{model_id}", body, method="PATCH", repeat=True)
-
-    def tag_logged_model(self, model_id: str, tags: dict[str, str]) -> None:
-        body = {"model_id": model_id, "tags": _pairs(tags)}
-        self._post(f"/logged-models/{model_id}/tags", body, method="PATCH", repeat=True)
 
     def delete_logged_model(self, model_id: str) -> None:
         self._delete(f"/logged-models/{model_id}", {"model_id": model_id})

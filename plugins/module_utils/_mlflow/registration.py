@@ -113,13 +113,16 @@ class Registration:
         with self._undone_on_failure() as leftovers:
             experiment_id = self._experiment(holder.experiment)
             self._remove_unfinished(experiment_id, version.name, digest)
+            # An answer that got lost may have made a run all the same.
+            leftovers.add(
+                f"a run of {holder.experiment}", lambda: self._remove_unfinished(experiment_id, version.name, digest)
+            )
             marks = {DIGEST_TAG: digest, MODEL_TAG: version.name}
             run = self._client.create_run(experiment_id, holder.run_name, _now(), holder.run_tags | marks)
             run_id = str(run["info"]["run_id"])
-            leftovers.add(f"run {run_id}", lambda: self._client.delete_run(run_id))
+            leftovers.add(f"run {run_id}", lambda: self._remove_run(experiment_id, run_id))
             model = self._create_logged_model(experiment_id, run_id, holder, digest)
             model_id = str(model["model_id"])
-            leftovers.add(f"logged model {model_id}", lambda: self._client.delete_logged_model(model_id))
             self._client.log_output(run_id, model_id)
             model_path = self._proxied(str(model["artifact_uri"]), holder.experiment)
             run_uri = str(run["info"]["artifact_uri"])
@@ -251,11 +254,14 @@ class Registration:
         """What a killed module left of the same content."""
         filter_ = f"attributes.status = 'RUNNING' and tags.`{DIGEST_TAG}` = '{digest}'"
         for run in self._client.search_runs(experiment_id, filter_):
-            if unpaired((run.get("data") or {}).get("tags")).get(MODEL_TAG) != name:
-                continue
-            for output in (run.get("outputs") or {}).get("model_outputs") or []:
-                self._client.delete_logged_model(str(output["model_id"]))
-            self._client.delete_run(str(run["info"]["run_id"]))
+            if unpaired((run.get("data") or {}).get("tags")).get(MODEL_TAG) == name:
+                self._remove_run(experiment_id, str(run["info"]["run_id"]))
+
+    def _remove_run(self, experiment_id: str, run_id: str) -> None:
+        """A run and its logged models; MLflow keeps their files until its gc collects them."""
+        for model in self._client.search_logged_models(experiment_id, f"source_run_id = '{run_id}'"):
+            self._client.delete_logged_model(str(model["model_id"]))
+        self._client.delete_run(run_id)
 
     def _create_logged_model(self, experiment_id: str, run_id: str, holder: Holder, digest: str) -> dict[str, Any]:
         batches = list(_batches(holder.params))
