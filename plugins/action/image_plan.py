@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -59,10 +60,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "changed": False,
             "images": images,
             "missing": [item.as_dict() for item in to_make],
+            "keys": self._keys(site),
             "source": site.source,
             "evaluation": [item.name for item in known if item.name in wanted and item.evaluation],
             "lacks": _needed(info["lacks"], [item.name for item in to_make], bool(site.table.rootfs_from)),
         }
+
+    def _keys(self, site: Site) -> list[str]:
+        """The current keys of the whole table; a row whose files aren't there has none."""
+        keys = []
+        for name in site.table.recipes:
+            with contextlib.suppress(ImagesError):
+                keys += [item.key for item in site.items([name]) if item.key]
+        return keys
 
     def _decide(self, site: Site, arguments: dict[str, Any], wanted: list[str], task_vars: dict[str, Any]) -> str:
         """pull where one of upstream's registries answers the build host, and that is written down."""

@@ -47,7 +47,7 @@ options:
     elements: str
     default: []
   engine:
-    description: Look into the engine of this host as well, for images that haven't been pushed.
+    description: Ask the engine of this host instead of the registry, for images that haven't been pushed.
     type: bool
     default: false
   docker_host:
@@ -55,7 +55,9 @@ options:
     type: str
     default: ""
   upstream:
-    description: Addresses of registries; the first that answers within O(upstream_timeout) makes RV(upstream_reachable) true.
+    description:
+      - Addresses of registries; the first that answers within O(upstream_timeout) makes RV(upstream_reachable) true.
+      - Nothing else is asked then.
     type: list
     elements: str
     default: []
@@ -135,29 +137,46 @@ def lacking() -> list[str]:
     return [name for name, there in found.items() if not there]
 
 
+def in_engine(references: list[str], docker_host: str) -> list[str]:
+    command = find_buildkit()
+    if command is None:
+        return []
+    cli = DockerCli(command, Path("/dev/null"), docker_host)
+    return [reference for reference in references if cli.exists(reference)]
+
+
+def in_registry(client: RegistryClient, references: list[str]) -> dict[str, str | None]:
+    if not references:
+        client.ping()
+        return {}
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        found = pool.map(lambda text: client.digest(Reference.parse(text)), references)
+        return dict(zip(references, found, strict=True))
+
+
 def run(parameters: dict[str, Any]) -> dict[str, Any]:
-    client = registry_client(parameters["registry"])
     references = list(dict.fromkeys(parameters["references"]))
-    digests: dict[str, str | None] = dict.fromkeys(references)
-    answer = "ok"
-    try:
-        with ThreadPoolExecutor(max_workers=8) as pool:
-            found = pool.map(lambda text: client.digest(Reference.parse(text)), references)
-            digests = dict(zip(references, found, strict=True))
-    except RegistryUnreachableError as error:
-        answer = str(error)
-    absent = [reference for reference, digest in digests.items() if digest is None]
-    in_engine: list[str] = []
-    if parameters["engine"] and absent and (command := find_buildkit()):
-        cli = DockerCli(command, Path("/dev/null"), parameters["docker_host"])
-        in_engine = [reference for reference in absent if cli.exists(reference)]
     upstream = parameters["upstream"]
+    if upstream:
+        reached = any(reachable(address, parameters["upstream_timeout"]) for address in upstream)
+        return {"digests": {}, "registry": "not asked", "in_engine": [], "lacks": [], "upstream_reachable": reached}
+    digests: dict[str, str | None] = dict.fromkeys(references)
+    present: list[str] = []
+    answer = "not asked" if parameters["engine"] else "ok"
+    if parameters["engine"]:
+        present = in_engine(references, parameters["docker_host"])
+    else:
+        try:
+            digests = in_registry(registry_client(parameters["registry"]), references)
+        except RegistryUnreachableError as error:
+            answer = str(error)
+        present = [reference for reference, digest in digests.items() if digest]
     return {
         "digests": digests,
         "registry": answer,
-        "in_engine": in_engine,
-        "lacks": lacking() if absent else [],
-        "upstream_reachable": any(reachable(a, parameters["upstream_timeout"]) for a in upstream) if upstream else None,
+        "in_engine": present if parameters["engine"] else [],
+        "lacks": lacking() if len(present) < len(references) else [],
+        "upstream_reachable": None,
     }
 
 

@@ -114,6 +114,11 @@ missing:
   returned: success
   type: list
   elements: dict
+keys:
+  description: The current keys of all images of the table.
+  returned: success
+  type: list
+  elements: str
 source:
   description: V(pull) or V(build).
   returned: success

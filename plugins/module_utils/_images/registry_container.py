@@ -30,7 +30,7 @@ class Registry:
     cpus: float
 
     def environment(self) -> dict[str, str]:
-        values: dict[str, str] = {"OTEL_TRACES_EXPORTER": "none"}
+        values: dict[str, str] = {}
         if self.tls:
             values["REGISTRY_HTTP_TLS_CERTIFICATE"] = f"{CONFIG_MOUNT}/tls.pem"
             values["REGISTRY_HTTP_TLS_KEY"] = f"{CONFIG_MOUNT}/tls.key"
@@ -118,7 +118,7 @@ def observed(live: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, An
     return {
         "image": live["Image"],
         "user": config.get("User"),
-        "environment": {n: v for n, v in environment.items() if n.startswith("REGISTRY_") or n == "OTEL_TRACES_EXPORTER"},
+        "environment": {n: v for n, v in environment.items() if n.startswith("REGISTRY_")},
         "labels": {name: (config.get("Labels") or {}).get(name) for name in labels},
         "health_check": {
             name: (config.get("Healthcheck") or {}).get(name)
