@@ -246,7 +246,7 @@ def settled(service: Mapping[str, Any], tasks: list[dict[str, Any]]) -> bool:
 
 def has_check(service: Mapping[str, Any]) -> bool:
     check = service["Spec"]["TaskTemplate"].get("ContainerSpec", {}).get("Healthcheck") or {}
-    return check.get("Test") not in (None, [], ["NONE"])
+    return bool(check.get("Test")) and check["Test"] != ["NONE"]
 
 
 def job_state(tasks: list[dict[str, Any]]) -> str:

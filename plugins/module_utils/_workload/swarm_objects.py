@@ -242,10 +242,8 @@ class Objects:
                 self.engine.delete(path)
                 return
             except EngineError as error:
-                if (
-                    error.status not in (400, 403, 409, 500)
-                    or "use" not in str(error)
-                    and "endpoints" not in str(error)
+                if error.status not in (400, 403, 409, 500) or (
+                    "use" not in str(error) and "endpoints" not in str(error)
                 ):
                     raise
                 if time.monotonic() > until:
