@@ -7,7 +7,6 @@ MLOPS_INVENTORY names the inventory (default: the one of the molecule scenario `
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import json
 import os
@@ -24,6 +23,7 @@ import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "conformance"))
 
 
 @dataclasses.dataclass
@@ -40,12 +40,9 @@ class Platform:
         return str(self.variables.get("mlops_name", "mlops"))
 
     @property
-    def gateway(self) -> str:
-        return f"http://127.0.0.1:{self.variables.get('gateway_http_port', 80)}"
-
-    @property
-    def domain(self) -> str:
-        return str(self.variables.get("mlops_domain", "localhost"))
+    def url(self) -> str:
+        """Of the gateway, as users write it."""
+        return f"http://{self.variables.get('mlops_domain', 'localhost')}:{self.variables.get('gateway_http_port', 80)}"
 
     def services(self) -> list[Any]:
         return self.client.services.list(filters={"label": f"mlops.namespace={self.name}"})
@@ -112,12 +109,3 @@ def platform() -> Platform:
     if not found.services():
         pytest.fail(f"nothing named {found.name} runs here: install it first, bin/site -i {inventory}")
     return found
-
-
-@pytest.fixture(scope="session")
-def basic_auth(platform: Platform) -> Callable[[str, str], dict[str, str]]:
-    def header(user: str, secret: str) -> dict[str, str]:
-        value = next(v for k, v in platform.secrets.items() if k.split(".")[-1] == secret or secret in k.split("."))
-        return {"Authorization": "Basic " + base64.b64encode(f"{user}:{value}".encode()).decode()}
-
-    return header
