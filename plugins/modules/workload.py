@@ -11,13 +11,13 @@ module: workload
 short_description: Run a set of workloads, and wait until each is healthy
 version_added: 0.1.0
 description:
-  - Takes a set of workloads and makes the cluster equal it, in the order that their C(connects) and C(jobs) ask for, as many at a
-    time as that order allows. What the set no longer declares is removed, inside the set only.
+  - Takes a set of workloads and makes the cluster equal it, in the order that their C(connects) and C(jobs) ask for,
+    as many at a time as that order allows. What the set no longer declares is removed, inside the set only.
   - The live objects are compared, so what somebody has changed by hand is seen and put right.
-  - A rollout that fails brings the old version back, and the module fails with the reason and the last log lines. Whenever it
-    is interrupted, running it again goes on from there.
-  - Config and secret files are objects named by the hash of their content. A change replaces the containers; old objects are
-    collected once all are healthy.
+  - A rollout that fails brings the old version back, and the module fails with the reason and the last log lines.
+    Whenever it is interrupted, running it again goes on from there.
+  - Config and secret files are objects named by the hash of their content. A change replaces the containers; old
+    objects are collected once all are healthy.
 author:
   - The mlops.onprem authors (@mlops-onprem)
 extends_documentation_fragment:
@@ -51,28 +51,31 @@ options:
     description:
       - The workloads. Needed for O(state=present); an empty list empties the set.
       - 'C(name): a DNS label of at most 40 characters, by which others reach it. C(kind): C(service) or C(job).'
-      - 'C(image): a name in O(images). C(command), C(args): the entry point and its arguments. C(env): variables, as strings.'
-      - 'C(configs): files, each with C(path), C(content), C(mode). C(secrets): files, each with C(name) (of O(secret_values)),
-        C(path), C(mode). Both belong to C(user).'
+      - 'C(image): a name in O(images). C(command), C(args): the entry point and its arguments. C(env): variables, as
+        strings.'
+      - 'C(configs): files, each with C(path), C(content), C(mode). C(secrets): files, each with C(name) (of
+        O(secret_values)), C(path), C(mode). Both belong to C(user).'
       - 'C(ports): each with C(name), C(port), C(protocol) and, for a port of the host, C(published).'
-      - 'C(routes): at the gateway, each with C(name), C(port) (a port''s name), C(host), C(path), C(headers), C(scheme) (C(http) or C(h2c)),
-        C(strip_path), C(priority), C(subdomain).'
-      - 'C(volumes): each with C(name), C(path), C(size), C(scope). With scope C(workload) the data stay on the node where they were
-        first placed, and the workload with them; with scope C(node) it is a cache that the replicas on a node share. A size is a
-        note to people: the local volume driver has no quota.'
+      - 'C(routes): at the gateway, each with C(name), C(port) (a port''s name), C(host), C(path), C(headers),
+        C(scheme) (C(http) or C(h2c)), C(strip_path), C(priority), C(subdomain).'
+      - 'C(volumes): each with C(name), C(path), C(size), C(scope). With scope C(workload) the data stay on the node
+        where they were first placed, and the workload with them; with scope C(node) it is a cache that the replicas
+        on a node share. A size is a note to people: the local volume driver has no quota.'
       - 'C(scratch): directories in memory, each with C(path), C(size).'
-      - 'C(probes): C(startup), C(liveness), C(readiness), each with C(http) (C(port), C(path), C(headers)), C(tcp) (C(port)) or
-        C(command), and C(interval), C(timeout), C(retries), C(start_period) in seconds. On a Swarm liveness is the health check and
-        startup its start period; the module waits for readiness, and the gateway looks at it.'
-      - 'C(replicas). C(resources): C(requests) and C(limits) of C(cpu) (cores), C(memory), C(gpu). C(placement): C(labels) of nodes,
-        C(spread=node), C(manager).'
+      - 'C(probes): C(startup), C(liveness), C(readiness), each with C(http) (C(port), C(path), C(headers)), C(tcp)
+        (C(port)) or C(command), and C(interval), C(timeout), C(retries), C(start_period) in seconds. On a Swarm
+        liveness is the health check and startup its start period; the module waits for readiness, and the gateway
+        looks at it.'
+      - 'C(replicas). C(resources): C(requests) and C(limits) of C(cpu) (cores), C(memory), C(gpu). C(placement):
+        C(labels) of nodes, C(spread=node), C(manager).'
       - 'C(user): numeric, never root. C(read_only), C(capabilities). C(stop_grace) in seconds. C(labels).'
-      - 'C(zone): C(edge), C(data), C(stream), C(metrics) or C(models), where others reach it. C(connects): names of workloads that it talks
-        to, of this or another set; it joins their zones and starts after them.'
-      - 'C(metrics): C(port), C(path). C(jobs): workloads that run to completion before this one starts or is updated, and again
-        whenever they change.'
-      - 'C(update): C(order) (C(start-first), or C(stop-first), which a volume or a port of the host forces), C(batch), C(health_window)
-        (seconds that a new replica may take until it is healthy, unless its probes allow more), C(rollback).'
+      - 'C(zone): C(edge), C(data), C(stream), C(metrics) or C(models), where others reach it. C(connects): names of
+        workloads that it talks to, of this or another set; it joins their zones and starts after them.'
+      - 'C(metrics): C(port), C(path). C(jobs): workloads that run to completion before this one starts or is
+        updated, and again whenever they change.'
+      - 'C(update): C(order) (C(start-first), or C(stop-first), which a volume or a port of the host forces),
+        C(batch), C(health_window) (seconds that a new replica may take until it is healthy, unless its probes allow
+        more), C(rollback).'
       - 'C(cluster_access): gives the cluster''s socket to the workload.'
     type: list
     elements: dict
@@ -85,7 +88,8 @@ options:
   secret_values:
     description:
       - Values of secrets by name.
-      - A value of eight characters or more that turns up in a variable, an argument, a label or a config file is refused.
+      - A value of eight characters or more that turns up in a variable, an argument, a label or a config file is
+        refused.
     type: dict
     default: {}
   names:
@@ -125,8 +129,8 @@ options:
         description: Address of the registry.
         type: str
 notes:
-  - "Images are on every node before a rollout starts: on a cluster of several nodes by a job of the set's own, which remains as a record
-    and brings the image to nodes that join later."
+  - "Images are on every node before a rollout starts: on a cluster of several nodes by a job of the set's own, which
+    remains as a record and brings the image to nodes that join later."
 seealso:
   - module: mlops.onprem.workload_info
 """
@@ -190,7 +194,8 @@ workloads:
   contains:
     status:
       description:
-        - One of C(healthy), C(completed) (a job), C(starting), C(failed), C(rolled back), C(waiting) (for one that failed), C(absent).
+        - One of C(healthy), C(completed) (a job), C(starting), C(failed), C(rolled back), C(waiting) (for one that
+          failed), C(absent).
         - In check mode, what it is now.
       type: str
     changed:

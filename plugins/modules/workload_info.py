@@ -37,8 +37,8 @@ options:
     elements: str
   healthy_within:
     description:
-      - Seconds to wait until all of them are healthy (jobs completed). The module fails if they aren't by then, with the last log
-        lines of those that aren't.
+      - Seconds to wait until all of them are healthy (jobs completed). The module fails if they aren't by then, with
+        the last log lines of those that aren't.
       - Without it the module doesn't wait, and doesn't fail because of what it sees.
     type: float
 seealso:
@@ -99,7 +99,8 @@ workloads:
       description: Whether it is healthy or, for a job, completed.
       type: bool
     tasks:
-      description: Its tasks, each with C(id), C(node), C(state), C(healthy), C(addresses) by zone, C(error), C(since), C(container).
+      description: Its tasks, each with C(id), C(node), C(state), C(healthy), C(addresses) by zone, C(error),
+        C(since), C(container).
       type: list
       elements: dict
 problems:
@@ -169,7 +170,8 @@ def logs(cluster: Backend, found: list[Observed]) -> list[str]:
     lines = []
     for item in found:
         if not item.healthy:
-            lines += [f"Last log lines of {item.name}:", *(f"    {line}" for line in cluster.logs(item.name, lines=20))]
+            lines += [f"Last log lines of {item.name}:", *(f"    {line}" for line in cluster.logs(item.name,
+            lines=20))]
     return lines
 
 

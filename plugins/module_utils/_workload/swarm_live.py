@@ -236,7 +236,7 @@ def settled(service: Mapping[str, Any], tasks: list[dict[str, Any]]) -> bool:
     """
     if (service.get("UpdateStatus") or {}).get("State") in ROLLING:
         return False
-    wanted = service["Spec"]["Mode"].get("Replicated", {}).get("Replicas", 0)
+    wanted = int(service["Spec"]["Mode"].get("Replicated", {}).get("Replicas", 0))
     running = active(tasks)
     good = [task for task in running if state(task) == "running" and same_task(task, service)]
     if not has_check(service):
@@ -246,7 +246,8 @@ def settled(service: Mapping[str, Any], tasks: list[dict[str, Any]]) -> bool:
 
 def has_check(service: Mapping[str, Any]) -> bool:
     check = service["Spec"]["TaskTemplate"].get("ContainerSpec", {}).get("Healthcheck") or {}
-    return bool(check.get("Test")) and check["Test"] != ["NONE"]
+    test = check.get("Test") or ["NONE"]
+    return list(test) != ["NONE"]
 
 
 def job_state(tasks: list[dict[str, Any]]) -> str:
