@@ -42,10 +42,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return result
 
     def _make(self, site: Site, item: Item, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        check = self._task.check_mode
-        if not check:
-            verb = "pulling" if item.how == "pull" else "building"
-            self._display.display(f"{item.name}: {verb} {item.upstream or item.version} ...")
+        if self._task.check_mode:
+            # Nothing is asked of the build host: it may be blank.
+            reference = item.reference if item.key else item.upstream
+            did = "would be pulled" if item.how == "pull" else "would be built"
+            return {"changed": True, "did": did, "summary": did, "reference": reference, "seconds": 0, "log": ""}
+        verb = "pulling" if item.how == "pull" else "building"
+        self._display.display(f"{item.name}: {verb} {item.upstream or item.version} ...")
         job = {
             "how": item.how,
             "repository": item.repository,
@@ -55,7 +58,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "upstream": item.upstream,
             "upstream_digest": item.upstream_digest,
             "upstream_key": site.table.upstream_key(item.name) if item.how == "pull" else "",
-            "context": None if check else self._send_context(site, item),
+            "context": self._send_context(site, item),
             "arguments": self._build_arguments(site, item),
             "rootfs": self._rootfs(site, item),
         }
@@ -65,7 +68,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             task_vars=task_vars,
         )
         recipe = site.table.recipe(item.name)
-        if answer.get("upstream_digest") and recipe.pull and not check and item.upstream_digest is None:
+        if answer.get("upstream_digest") and recipe.pull and item.upstream_digest is None:
             with LockFile.editing(site.lock_path) as lock:
                 lock.upstream[recipe.pull] = answer["upstream_digest"]
         return answer

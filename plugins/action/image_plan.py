@@ -63,7 +63,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "keys": self._keys(site),
             "source": site.source,
             "evaluation": [item.name for item in known if item.name in wanted and item.evaluation],
-            "lacks": _needed(info["lacks"], [item.name for item in to_make], bool(site.table.rootfs_from)),
         }
 
     def _keys(self, site: Site) -> list[str]:
@@ -104,9 +103,3 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if info.get("failed"):
             raise ImagesError(str(info.get("msg") or info.get("module_stderr") or info))
         return info
-
-
-def _needed(lacks: list[str], names: list[str], foreign_rootfs: bool) -> list[str]:
-    """mmdebstrap and its keyring are for the base image alone."""
-    rootfs = "base" in names and not foreign_rootfs
-    return [name for name in lacks if names and (rootfs or name == "buildkit")]

@@ -71,7 +71,10 @@ def ensure(
     ca_key = _load_key(ca.key)
     ca_certificate = _load_certificate(ca.certificate)
     if ca_certificate is not None and ca_key is None:
-        raise InputError(f"ca_key: {ca.key} is missing, but {ca.certificate} is there: bring the key, or name certificates of your own")
+        raise InputError(
+            f"ca_key: {ca.key} is missing, but {ca.certificate} is there: "
+            "bring the key, or name certificates of your own"
+        )
     if ca_key is None:
         ca_key = ec.generate_private_key(ec.SECP256R1())
         if not check:

@@ -20,7 +20,7 @@ attributes:
     description: Returns details on what has changed, in diff mode.
     support: none
   action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
+    description: Has a corresponding action plugin, which works on the control host.
     support: full
 options:
   registry:
@@ -29,7 +29,7 @@ options:
     required: true
     suboptions:
       address:
-        description: Host and port, optionally with a path that all repositories lie below. Loopback addresses speak plain HTTP.
+        description: Host and port, optionally with a path. Loopback addresses speak plain HTTP.
         type: str
         required: true
       username:
@@ -163,6 +163,14 @@ upstream_digest:
   description: Digest of a pulled image at its upstream.
   returned: when pulled
   type: str
+did:
+  description: V(present), V(pushed), V(built) or V(pulled); in check mode what would be done.
+  returned: success
+  type: str
+summary:
+  description: What was done in a few words, with the seconds it took and the log.
+  returned: success
+  type: str
 seconds:
   description: How long it took.
   returned: success
@@ -174,17 +182,22 @@ log:
 """
 
 import time
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.mlops.onprem.plugins.module_utils._images.arguments import REGISTRY
 from ansible_collections.mlops.onprem.plugins.module_utils._images.errors import ImagesError
 from ansible_collections.mlops.onprem.plugins.module_utils._images.make import Job, make
 
 MIRRORS = (
-    "ca_bundle", "apt_sources", "pip_index_url", "go_proxy", "maven_mirror", "http_proxy", "https_proxy", "no_proxy",
+    "ca_bundle",
+    "apt_sources",
+    "pip_index_url",
+    "go_proxy",
+    "maven_mirror",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
 )
 
 
@@ -222,14 +235,17 @@ def main() -> None:
         made = make(job, check=module.check_mode)
     except ImagesError as error:
         module.fail_json(msg=f"image {job.name}: {error}", log=str(job.log))
+    seconds = round(time.monotonic() - started)
+    log = str(job.log) if job.log.is_file() else ""
     module.exit_json(
         changed=made.changed,
+        summary=f"{made.did} in {seconds} s" + (f", log {log}" if log else ""),
         reference=made.reference,
         digest=made.digest,
         upstream_digest=made.upstream_digest,
         did=made.did,
-        seconds=round(time.monotonic() - started),
-        log=str(job.log) if Path(job.log).is_file() else "",
+        seconds=seconds,
+        log=log,
     )
 
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: image_info
-short_description: Which images a registry has, and what this host can build with
+short_description: Which images a registry has
 version_added: 0.1.0
 description:
   - Asks the site's registry for the digests of references, several at a time.
-  - On request says whether an upstream registry can be reached, and which build tools the host lacks.
+  - On request says whether an upstream registry can be reached.
   - Needs nothing but Python on the host; a registry that isn't there yet is an answer too.
 attributes:
   check_mode:
@@ -26,7 +26,7 @@ options:
     required: true
     suboptions:
       address:
-        description: Host and port, optionally with a path that all repositories lie below. Loopback addresses speak plain HTTP.
+        description: Host and port, optionally with a path. Loopback addresses speak plain HTTP.
         type: str
         required: true
       username:
@@ -92,24 +92,17 @@ in_engine:
   returned: always
   type: list
   elements: str
-lacks:
-  description: What a build on this host needs and it doesn't have, among buildkit, mmdebstrap and keyring.
-  returned: always
-  type: list
-  elements: str
 upstream_reachable:
   description: Whether one of O(upstream) answered; null if none was asked.
   returned: always
   type: bool
 """
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.mlops.onprem.plugins.module_utils._images.arguments import REGISTRY, registry_client
 from ansible_collections.mlops.onprem.plugins.module_utils._images.docker_cli import DockerCli, find_buildkit
 from ansible_collections.mlops.onprem.plugins.module_utils._images.errors import ImagesError
@@ -126,15 +119,6 @@ def reachable(address: str, timeout: float) -> bool:
         return RegistryClient(address, timeout=timeout).ping() in {200, 401}
     except RegistryUnreachableError:
         return False
-
-
-def lacking() -> list[str]:
-    found = {
-        "buildkit": find_buildkit() is not None,
-        "mmdebstrap": shutil.which("mmdebstrap") is not None,
-        "keyring": Path("/usr/share/keyrings/debian-archive-keyring.gpg").is_file(),
-    }
-    return [name for name, there in found.items() if not there]
 
 
 def in_engine(references: list[str], docker_host: str) -> list[str]:
@@ -159,7 +143,7 @@ def run(parameters: dict[str, Any]) -> dict[str, Any]:
     upstream = parameters["upstream"]
     if upstream:
         reached = any(reachable(address, parameters["upstream_timeout"]) for address in upstream)
-        return {"digests": {}, "registry": "not asked", "in_engine": [], "lacks": [], "upstream_reachable": reached}
+        return {"digests": {}, "registry": "not asked", "in_engine": [], "upstream_reachable": reached}
     digests: dict[str, str | None] = dict.fromkeys(references)
     present: list[str] = []
     answer = "not asked" if parameters["engine"] else "ok"
@@ -170,12 +154,10 @@ def run(parameters: dict[str, Any]) -> dict[str, Any]:
             digests = in_registry(registry_client(parameters["registry"]), references)
         except RegistryUnreachableError as error:
             answer = str(error)
-        present = [reference for reference, digest in digests.items() if digest]
     return {
         "digests": digests,
         "registry": answer,
-        "in_engine": present if parameters["engine"] else [],
-        "lacks": lacking() if len(present) < len(references) else [],
+        "in_engine": present,
         "upstream_reachable": None,
     }
 

@@ -11,7 +11,8 @@ module: image_plan
 short_description: Which images of the site are there, and which have to be made
 version_added: 0.1.0
 description:
-  - Computes on the control host the key of each wanted image (the hash of everything that goes into it), and asks the registry for it.
+  - Computes on the control host the key of each wanted image, the hash of everything that goes into it, and asks the
+    registry for it.
   - One module call on the build host, whatever the number of images; builds nothing.
 attributes:
   check_mode:
@@ -21,7 +22,7 @@ attributes:
     description: Returns details on what has changed, in diff mode.
     support: none
   action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
+    description: Has a corresponding action plugin, which works on the control host.
     support: full
 options:
   registry:
@@ -30,7 +31,7 @@ options:
     required: true
     suboptions:
       address:
-        description: Host and port, optionally with a path that all repositories lie below. Loopback addresses speak plain HTTP.
+        description: Host and port, optionally with a path. Loopback addresses speak plain HTTP.
         type: str
         required: true
       username:
@@ -110,7 +111,7 @@ images:
   returned: success
   type: dict
 missing:
-  description: What has to be made, bases first; each has C(name), C(how), C(reference), C(key) and what else a build needs.
+  description: What has to be made, bases first; each has C(name), C(how), C(reference), C(key) and more.
   returned: success
   type: list
   elements: dict
@@ -125,11 +126,6 @@ source:
   type: str
 evaluation:
   description: Names of the wanted images whose recipe is for evaluation only.
-  returned: success
-  type: list
-  elements: str
-lacks:
-  description: What the build host lacks for what is missing, among buildkit, mmdebstrap and keyring.
   returned: success
   type: list
   elements: str

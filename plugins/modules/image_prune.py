@@ -56,7 +56,6 @@ import urllib.parse
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.mlops.onprem.plugins.module_utils._docker.api import Engine
 from ansible_collections.mlops.onprem.plugins.module_utils._errors import RequestError
 from ansible_collections.mlops.onprem.plugins.module_utils._images.make import KEY_LABEL
@@ -98,9 +97,7 @@ def main() -> None:
     except RequestError as error:
         if not error.unreachable:
             module.fail_json(msg=str(error))
-    module.exit_json(
-        changed=bool(removed), removed=removed, kept_in_use=in_use, diff={"before": removed, "after": []}
-    )
+    module.exit_json(changed=bool(removed), removed=removed, kept_in_use=in_use, diff={"before": removed, "after": []})
 
 
 if __name__ == "__main__":

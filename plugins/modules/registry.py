@@ -10,7 +10,8 @@ short_description: The site's image registry, a plain container on one host
 version_added: 0.1.0
 description:
   - Runs a registry from an image that the engine has, and waits until it is healthy.
-  - What is compared is the live container; whatever somebody changed on it by hand is put right. Its data is in a volume that stays.
+  - What is compared is the live container; whatever somebody changed on it by hand is put right.
+  - Its data is in a volume that stays.
   - Certificate and users are files on the host that only the registry's user can read.
 attributes:
   check_mode:
@@ -110,7 +111,6 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.mlops.onprem.plugins.module_utils._docker.api import Engine
 from ansible_collections.mlops.onprem.plugins.module_utils._errors import RequestError
 from ansible_collections.mlops.onprem.plugins.module_utils._images.errors import ImagesError
@@ -120,7 +120,12 @@ from ansible_collections.mlops.onprem.plugins.module_utils._images.registry_cont
     observed,
     summary,
 )
-from ansible_collections.mlops.onprem.plugins.module_utils._images.registry_files import changed, htpasswd, newest, write
+from ansible_collections.mlops.onprem.plugins.module_utils._images.registry_files import (
+    changed,
+    htpasswd,
+    newest,
+    write,
+)
 
 
 def inspect(engine: Engine, path: str, check: bool) -> dict[str, Any] | None:
@@ -207,7 +212,10 @@ def present(parameters: dict[str, Any], engine: Engine, check: bool) -> dict[str
         "why": why if live else ["it isn't there"],
         "status": "healthy",
         "diff": {
-            "before": {**{key: before.get(key) for key in recreate if live}, **{f"file {n}": "other or none" for n in stale}},
+            "before": {
+                **{key: before.get(key) for key in recreate if live},
+                **{f"file {n}": "other or none" for n in stale},
+            },
             "after": {**{key: after[key] for key in recreate}, **{f"file {n}": "as declared" for n in stale}},
         },
     }

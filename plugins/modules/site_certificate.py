@@ -10,7 +10,8 @@ short_description: The site's own CA, and certificates below it
 version_added: 0.1.0
 description:
   - Makes a CA where there is none, and a server's certificate below it for DNS names, wildcards and addresses.
-  - A certificate is made anew when it is about to end, when its names change, or when it isn't this CA's. A CA that is renewed keeps its key.
+  - A certificate is made anew when it is about to end, when its names change, or when it isn't this CA's.
+  - A CA that is renewed keeps its key.
   - Keys are files with mode 0600, and never in the result.
 requirements:
   - cryptography
@@ -97,7 +98,6 @@ import traceback
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
 from ansible_collections.mlops.onprem.plugins.module_utils._errors import InputError
 
 try:
@@ -145,7 +145,7 @@ def main() -> None:
         ca=made.ca,
         certificate=made.certificate,
         not_after=made.not_after.isoformat() if made.not_after else None,
-        diff={"before": made.why and "(as it was)\n" or "", "after": "".join(f"{line}\n" for line in made.why)},
+        diff={"before": "(as it was)\n" if made.why else "", "after": "".join(f"{line}\n" for line in made.why)},
     )
 
 

@@ -52,7 +52,9 @@ def _has_buildkit(command: str) -> bool:
             return False
         if 18 < int(found.group(1)) < 23:
             return True
-        return subprocess.run([command, "buildx", "version"], capture_output=True, timeout=20, check=False).returncode == 0
+        return (
+            subprocess.run([command, "buildx", "version"], capture_output=True, timeout=20, check=False).returncode == 0
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
 
@@ -92,7 +94,7 @@ class DockerCli:
         network: str,
         fresh: bool,
     ) -> None:
-        """Builds the context (a tar) with BuildKit. Secrets lie in files that only we can read, for as long as it takes."""
+        """Builds the context (a tar) with BuildKit. Secrets lie in files that only we can read, meanwhile."""
         with tempfile.TemporaryDirectory(prefix="mlops-build-") as folder:
             command = ["build", "--progress", "plain", "--tag", tag, "--network", network]
             for name, content in secrets.items():
@@ -118,7 +120,12 @@ class DockerCli:
             ) as source:
                 sink = subprocess.run(
                     [*self._base(), "import", "-", tag],
-                    stdin=source.stdout, stdout=log, stderr=log, env=docker_environment, timeout=self.timeout, check=False,
+                    stdin=source.stdout,
+                    stdout=log,
+                    stderr=log,
+                    env=docker_environment,
+                    timeout=self.timeout,
+                    check=False,
                 )
                 if source.stdout is not None:
                     source.stdout.close()
@@ -148,7 +155,10 @@ class DockerCli:
     def _environment(self) -> Iterator[dict[str, str]]:
         """BuildKit on the engine's own builder; credentials in a configuration of their own, away after use."""
         environment = {
-            **os.environ, "DOCKER_BUILDKIT": "1", "BUILDX_BUILDER": "default", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
+            **os.environ,
+            "DOCKER_BUILDKIT": "1",
+            "BUILDX_BUILDER": "default",
+            "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
             "DOCKER_CLI_HINTS": "false",
         }
         if self.host:
@@ -183,14 +193,19 @@ class DockerCli:
                 process = subprocess.Popen(
                     [*self._base(), *arguments],
                     stdin=stdin if stdin is not None else subprocess.DEVNULL,
-                    stdout=log, stderr=log, env=environment, start_new_session=True,
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                    start_new_session=True,
                 )
                 try:
                     status = process.wait(timeout=self.timeout)
                 except subprocess.TimeoutExpired:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
-                    raise ImagesError(f"docker {arguments[0]} took longer than {self.timeout:.0f} s; {self._tail()}") from None
+                    raise ImagesError(
+                        f"docker {arguments[0]} took longer than {self.timeout:.0f} s; {self._tail()}"
+                    ) from None
                 except BaseException:
                     os.killpg(process.pid, signal.SIGKILL)
                     raise
@@ -202,5 +217,7 @@ class DockerCli:
 
     def _tail(self) -> str:
         """The last lines of the log without the engine's repetitions, and where the rest is."""
-        lines = [line for line in self.log.read_text(errors="replace").splitlines() if not re.match(r"^#\d+ sha256:", line)]
+        lines = [
+            line for line in self.log.read_text(errors="replace").splitlines() if not re.match(r"^#\d+ sha256:", line)
+        ]
         return f"the last lines of {self.log}:\n" + "\n".join(lines[-_TAIL:])

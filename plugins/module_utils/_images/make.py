@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._docker.packages import install
+from .._errors import InputError
 from .arguments import registry_client
 from .docker_cli import DockerCli, Login, find_buildkit
 from .errors import ImagesError
@@ -17,8 +20,8 @@ from .mirrors import SUITE, Mirrors, host_environment
 from .plan import pull_key
 from .recipe import EPOCH
 from .reference import Reference
-from .registry_client import RegistryClient
-from .rootfs import mmdebstrap, packages
+from .registry_client import RegistryClient, RegistryUnreachableError
+from .rootfs import KEYRING, mmdebstrap, packages
 
 KEY_LABEL = "mlops.image.key"
 
@@ -94,13 +97,11 @@ class Made:
 
 def make(job: Job, *, check: bool) -> Made:
     tag = f"{job.repository}:{job.key}"
-    if job.push and not job.rebuild and job.key and (digest := job.registry.digest(Reference.parse(tag))):
+    if job.push and not job.rebuild and job.key and (digest := _digest(job, tag, check)):
         return Made(False, "present", f"{job.repository}@{digest}", digest, job.upstream_digest)
     if check:
         return Made(True, "pulled" if job.how == "pull" else "built", tag)
-    command = find_buildkit()
-    if command is None:
-        raise ImagesError("no docker command line with BuildKit is on this host: install docker below 23, or its buildx plug-in")
+    command = _tools(job)
     job.log.parent.mkdir(parents=True, exist_ok=True)
     job.log.write_text("")
     cli = DockerCli(command, job.log, job.docker_host, job.login, job.timeout)
@@ -123,6 +124,39 @@ def make(job: Job, *, check: bool) -> Made:
     if digest is None:
         raise ImagesError(f"{tag} was pushed, but the registry doesn't have it")
     return Made(True, did, f"{job.repository}@{digest}", digest, upstream_digest)
+
+
+def _tools(job: Job) -> str:
+    """The docker command line to build with; installs what this host lacks for this job."""
+    lacking = []
+    if find_buildkit() is None:
+        lacking.append("docker-buildx")
+    if job.rootfs is not None and not job.rootfs["from"]:
+        if shutil.which("mmdebstrap") is None:
+            lacking.append("mmdebstrap")
+        if not KEYRING.is_file():
+            lacking.append("debian-archive-keyring")
+    if lacking:
+        try:
+            install(lacking)
+        except InputError as error:
+            raise ImagesError(f"this host lacks {', '.join(lacking)} to build with: {error}") from error
+    command = find_buildkit()
+    if command is None:
+        raise ImagesError(
+            "no docker command line with BuildKit is on this host: install docker below 23, or its buildx plug-in"
+        )
+    return command
+
+
+def _digest(job: Job, tag: str, check: bool) -> str | None:
+    """What the registry has; in check mode there may be no registry yet."""
+    try:
+        return job.registry.digest(Reference.parse(tag))
+    except RegistryUnreachableError:
+        if check:
+            return None
+        raise
 
 
 def _labels(job: Job, key: str) -> dict[str, str]:
@@ -190,9 +224,7 @@ def _pull(job: Job, cli: DockerCli, mirrors: Mirrors) -> tuple[str, str]:
     return tag, digest
 
 
-def _docker_build(
-    job: Job, cli: DockerCli, mirrors: Mirrors, tag: str, arguments: Mapping[str, str], key: str
-) -> None:
+def _docker_build(job: Job, cli: DockerCli, mirrors: Mirrors, tag: str, arguments: Mapping[str, str], key: str) -> None:
     if job.context is None:
         raise ImagesError("the action plugin sent no build context")
     with job.context.open("rb") as context:

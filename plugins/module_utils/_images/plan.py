@@ -87,8 +87,8 @@ def refuse_evaluation(wanted: Iterable[Item], allowed: bool) -> None:
     refused = [item.name for item in wanted if item.evaluation]
     if refused and not allowed:
         raise ImagesError(
-            f"the recipes of {', '.join(refused)} are for evaluation only (see images/README.md): set mlops_images_source "
-            "to pull, or mlops_images_allow_evaluation to true"
+            f"the recipes of {', '.join(refused)} are for evaluation only (see images/README.md): "
+            "set mlops_images_source to pull, or mlops_images_allow_evaluation to true"
         )
 
 

@@ -72,9 +72,9 @@ class RegistryClient:
         if challenge.lower().startswith("bearer"):
             status, headers, body = self._request(method, path, f"Bearer {self._token(challenge)}")
         if status == 401:
+            whom = f"the user {self.username}" if self.username else "to answer without a user"
             raise ImagesError(
-                f"the registry {self.address} refuses {'the user ' + self.username if self.username else 'to answer without a user'}: "
-                "set registry_username and the secret registry_password"
+                f"the registry {self.address} refuses {whom}: set registry_username and the secret registry_password"
             )
         return status, headers, body
 
@@ -82,7 +82,9 @@ class RegistryClient:
         values = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
         realm = values.pop("realm", "")
         if not realm.startswith("https://") and not is_loopback(urllib.parse.urlsplit(realm).netloc):
-            raise ImagesError(f"the registry {self.address} sends its clients for a token to {realm!r}, which isn't https")
+            raise ImagesError(
+                f"the registry {self.address} sends its clients for a token to {realm!r}, which isn't https"
+            )
         query = urllib.parse.urlencode(values)
         if query not in self._tokens:
             status, _, body = self._open("GET", f"{realm}?{query}", self._basic())
@@ -97,7 +99,9 @@ class RegistryClient:
             return None
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
-    def _request(self, method: str, path: str, authorization: str | None = None) -> tuple[int, Mapping[str, str], bytes]:
+    def _request(
+        self, method: str, path: str, authorization: str | None = None
+    ) -> tuple[int, Mapping[str, str], bytes]:
         return self._open(method, self.url + path, authorization or self._basic())
 
     def _open(self, method: str, url: str, authorization: str | None) -> tuple[int, Mapping[str, str], bytes]:
@@ -120,7 +124,9 @@ class RegistryClient:
                 return error.code, _lower(error.headers), error.read()
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
-            raise RegistryUnreachableError(f"the registry at {url.split('/v2/')[0]} doesn't answer: {reason}") from error
+            raise RegistryUnreachableError(
+                f"the registry at {url.split('/v2/')[0]} doesn't answer: {reason}"
+            ) from error
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

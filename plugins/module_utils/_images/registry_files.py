@@ -22,7 +22,9 @@ def htpasswd(users: Mapping[str, str], current: str) -> str:
     lines = []
     for name, password in sorted(users.items()):
         if len(password.encode()) > 72:
-            raise ImagesError(f"the password of the registry's user {name} is longer than the 72 bytes that bcrypt takes")
+            raise ImagesError(
+                f"the password of the registry's user {name} is longer than the 72 bytes that bcrypt takes"
+            )
         kept = known.get(name, "")
         lines.append(f"{name}:{kept if kept and _hash(password, kept) == kept else _hash(password)}\n")
     return "".join(lines)
@@ -49,7 +51,7 @@ def _system_hash(password: str, like: str) -> str:
     except ImportError as error:
         raise ImagesError("the registry's users need the Python package bcrypt on the host that runs it") from error
     try:
-        return crypt.crypt(password, like or crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=1024)) or ""
+        return crypt.crypt(password, like or crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=1024)) or ""  # noqa: S324 - bcrypt
     except OSError:
         return ""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 # Documents of packages stay out, their licences stay in.
 _EXCLUDED = ("doc", "man", "locale", "info", "lintian", "bash-completion")
-_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _MERGED_USR = Path("/usr/share/mmdebstrap/hooks/merged-usr")
 # What is this host's alone: mirrors, names, logs, caches.
 _CLEAN = (
@@ -31,7 +31,7 @@ def mmdebstrap(
     *,
     ca_bundle: Path | None = None,
     merged_usr: Path = _MERGED_USR,
-    keyring: Path = _KEYRING,
+    keyring: Path = KEYRING,
 ) -> list[str]:
     """Writes the tar to standard output. *sources*: a file of apt sources in one-line form."""
     command = ["mmdebstrap", "--variant=apt", "--format=tar"]
