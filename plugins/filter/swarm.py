@@ -23,8 +23,9 @@ def swarm_plan(hosts: Sequence[str], hostvars: Mapping[str, Any], managers: Sequ
     :param hosts: the hosts of the play that can be reached.
     :param hostvars: their variables, with what C(docker_engine) registered.
     :param managers: the hosts that are to be managers, in or out of the play.
-    :returns: ``lead`` (the manager that speaks for the Swarm), ``start`` (whether it starts it), ``joining``, ``addresses`` of managers
-        to join, ``nodes`` as the module C(swarm_node) takes them, and ``problem`` where none of this can be.
+    :returns: ``lead`` (the manager that speaks for the Swarm), ``start`` (whether it starts it), ``joining``,
+        ``addresses`` of managers to join, ``nodes`` as the module C(swarm_node) takes them, and ``problem`` where
+        none of this can be.
     """
     found = {host: _membership(hostvars[host]) for host in hosts}
     active = [host for host in hosts if found[host]["state"] == "active" and found[host]["manager"]]
@@ -35,7 +36,8 @@ def swarm_plan(hosts: Sequence[str], hostvars: Mapping[str, Any], managers: Sequ
     problem, lead, start = "", leads[0] if leads else "", False
     if len(clusters) > 1:
         members = {
-            cluster: ", ".join(host for host in active if found[host].get("cluster_id") == cluster) for cluster in clusters
+            cluster: ", ".join(host for host in active if found[host].get("cluster_id") == cluster)
+            for cluster in clusters
         }
         parts = "; ".join(members.values())
         problem = (

@@ -45,17 +45,20 @@ options:
     default: "20.10"
   options:
     description:
-      - Options of the engine, as in C(daemon.json). They are merged into the file; keys that aren't named here stay as they are.
+      - Options of the engine, as in C(daemon.json). They are merged into the file; keys that aren't named here
+        stay as they are.
       - Those that the running engine was given as flags are left out, since it would refuse to start with both.
     type: dict
     default: {}
   log_options:
     description:
-      - Options of the C(json-file) log driver, so that logs rotate. Where the file names another log driver, that one stays.
+      - Options of the C(json-file) log driver, so that logs rotate. Where the file names another log driver, that
+        one stays.
     type: dict
     default: {}
   environment:
-    description: Environment variables of the engine, such as C(HTTP_PROXY). Values may hold credentials and aren't shown.
+    description:
+      - Environment variables of the engine, such as C(HTTP_PROXY). Values may hold credentials; they aren't shown.
     type: dict
     default: {}
   restart:
@@ -137,25 +140,25 @@ swarm:
       type: str
 """
 
-import re  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+import re
+from pathlib import Path
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-from ansible_collections.mlops.onprem.plugins.module_utils._docker import (  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mlops.onprem.plugins.module_utils._docker import (
     options as option_file,
 )
-from ansible_collections.mlops.onprem.plugins.module_utils._docker import (  # noqa: E402
+from ansible_collections.mlops.onprem.plugins.module_utils._docker import (
     packages,
     service,
 )
-from ansible_collections.mlops.onprem.plugins.module_utils._docker.api import (  # noqa: E402
+from ansible_collections.mlops.onprem.plugins.module_utils._docker.api import (
     NO_SWARM,
     Engine,
     read_swarm,
     version_tuple,
 )
-from ansible_collections.mlops.onprem.plugins.module_utils._errors import InputError, RequestError  # noqa: E402
+from ansible_collections.mlops.onprem.plugins.module_utils._errors import InputError, RequestError
 
 DROP_IN = Path("/etc/systemd/system/docker.service.d/mlops-environment.conf")
 
@@ -230,8 +233,8 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
     host = Host(module, engine)
     if wanted and host.version and version_tuple(host.version) < version_tuple(parameters["minimum_version"]):
         raise InputError(
-            f"Docker {host.version} on this host is older than {parameters['minimum_version']}: upgrade it, or remove it "
-            "so that it is installed anew"
+            f"Docker {host.version} on this host is older than {parameters['minimum_version']}: "
+            "upgrade it, or remove it so that it is installed anew"
         )
     existing = option_file.read(config_file)
     if wanted:
@@ -262,7 +265,8 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
         result["diff"]["before"]["environment"] = "(hidden)"
         result["diff"]["after"]["environment"] = "(hidden, changed)"
     warnings = [
-        f"{config_file}: {key} is left as it is, since dockerd was started with a flag of that meaning" for key in plan.skipped
+        f"{config_file}: {key} is left as it is, since dockerd was started with a flag of that meaning"
+        for key in plan.skipped
     ]
 
     if module.check_mode:
@@ -294,8 +298,8 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
     pending = service.read_pending()
     if pending:
         warnings.append(
-            f"Docker goes on running with its former {', '.join(pending)} until it is restarted; set swarm_cluster_restart: true, "
-            "or restart it when that suits you (containers on this host stop meanwhile)"
+            f"Docker goes on running with its former {', '.join(pending)} until it is restarted: set "
+            "swarm_cluster_restart: true, or restart it when that suits you (containers on this host stop meanwhile)"
         )
     return result | {"warnings": warnings} | _state(info, str(info.get("ServerVersion", "")), True, pending)
 

@@ -9,8 +9,8 @@ module: host_preflight
 short_description: Whether a host can carry the platform
 version_added: 0.1.0
 description:
-  - Looks at a host before anything is touched (operating system, Python, kernel, memory, disk, ports, Docker), and returns
-    all that is wrong at once.
+  - Looks at a host before anything is touched (operating system, Python, kernel, memory, disk, ports, Docker), and
+    returns all that is wrong at once.
   - Only reads. Needs nothing but Python on the host.
 attributes:
   check_mode:
@@ -52,7 +52,8 @@ options:
         type: str
         default: ""
   swarm_ports:
-    description: Whether the ports that the nodes of a Swarm talk at must be free as well, unless this host is such a node already.
+    description:
+      - Whether the ports that the nodes of a Swarm talk at must be free as well, unless this host is such a node.
     type: bool
     default: false
   memory_mb:
@@ -116,25 +117,32 @@ facts:
   description: What was found.
   type: dict
   returned: success
-  sample: {os: debian 12, python: "3.11", memory_mb: 7950, disk_free_gb: 61.2, docker: 20.10.24, ipvs: true, installed: false}
+  sample:
+    os: debian 12
+    python: "3.11"
+    memory_mb: 7950
+    disk_free_gb: 61.2
+    docker: 20.10.24
+    ipvs: true
+    installed: false
 """
 
-import os  # noqa: E402
-import sys  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+import os
+import sys
+from pathlib import Path
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-from ansible_collections.mlops.onprem.plugins.module_utils._docker import options as option_file  # noqa: E402
-from ansible_collections.mlops.onprem.plugins.module_utils._docker.api import (  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mlops.onprem.plugins.module_utils._docker import options as option_file
+from ansible_collections.mlops.onprem.plugins.module_utils._docker.api import (
     Engine,
     read_swarm,
     version_tuple,
 )
-from ansible_collections.mlops.onprem.plugins.module_utils._docker.service import find_program  # noqa: E402
-from ansible_collections.mlops.onprem.plugins.module_utils._errors import InputError, RequestError  # noqa: E402
-from ansible_collections.mlops.onprem.plugins.module_utils._host import ports, system  # noqa: E402
-from ansible_collections.mlops.onprem.plugins.module_utils._host.kernel import (  # noqa: E402
+from ansible_collections.mlops.onprem.plugins.module_utils._docker.service import find_program
+from ansible_collections.mlops.onprem.plugins.module_utils._errors import InputError, RequestError
+from ansible_collections.mlops.onprem.plugins.module_utils._host import ports, system
+from ansible_collections.mlops.onprem.plugins.module_utils._host.kernel import (
     IPVS,
     WITHOUT_IPVS,
     Kernel,
@@ -178,10 +186,14 @@ class Preflight:
                 self.problem(f"Docker answers with an error: {error}")
         version = str(self.engine.get("ServerVersion", ""))
         self.facts["docker"] = version
-        self.facts["installed"] = any(ports.is_ours(container, self.parameters["name"]) for container in self.containers)
+        self.facts["installed"] = any(
+            ports.is_ours(container, self.parameters["name"]) for container in self.containers
+        )
         minimum = self.parameters["docker_version"]
         if version and version_tuple(version) < version_tuple(minimum):
-            self.problem(f"Docker {version} is older than {minimum}: upgrade it, or remove it so that it is installed anew")
+            self.problem(
+                f"Docker {version} is older than {minimum}: upgrade it, or remove it so that it is installed anew"
+            )
         try:
             self.options = option_file.read(Path(self.parameters["config_file"]))
         except InputError as error:
@@ -201,7 +213,9 @@ class Preflight:
         if not fits:
             known = ", ".join(f"{distribution} {first}" for distribution, first in sorted(supported.items()))
             if self.engine or find_program("dockerd"):
-                self.warning(f"{self.facts['os']} isn't among the tested systems ({known} and newer); its own Docker is used")
+                self.warning(
+                    f"{self.facts['os']} isn't among the tested systems ({known} and newer); its own Docker is used"
+                )
             else:
                 self.problem(
                     f"{self.facts['os']} has no Docker, and it can be installed on {known} and newer only: "
@@ -212,7 +226,8 @@ class Preflight:
         self.facts["python"] = ".".join(map(str, newest))
         if self.parameters["manager"] and newest < PYTHON:
             self.problem(
-                f"managers need Python 3.11 or newer, this one has {self.facts['python']}: install python3.11 and python3.11-venv"
+                f"managers need Python 3.11 or newer, this one has {self.facts['python']}: "
+                "install python3.11 and python3.11-venv"
             )
 
     def _kernel(self) -> None:
@@ -249,12 +264,15 @@ class Preflight:
         variable = "disk_gb_installed" if self.facts["installed"] else "disk_gb"
         if free < self.parameters[variable]:
             self.problem(
-                f"{free:.1f} GB are free at {where}, where Docker keeps images and volumes, and {self.parameters[variable]:g} GB are "
-                f"needed (preflight_{variable}): make room, or set data-root in swarm_cluster_daemon_options"
+                f"{free:.1f} GB are free at {where}, where Docker keeps images and volumes, and "
+                f"{self.parameters[variable]:g} GB are needed (preflight_{variable}): "
+                "make room, or set data-root in swarm_cluster_daemon_options"
             )
 
     def _ports(self) -> None:
-        wanted = [ports.WantedPort(port["port"], port["protocol"], port["variable"]) for port in self.parameters["ports"]]
+        wanted = [
+            ports.WantedPort(port["port"], port["protocol"], port["variable"]) for port in self.parameters["ports"]
+        ]
         for first, second in ((a, b) for i, a in enumerate(wanted) for b in wanted[i + 1 :]):
             if (first.port, first.protocol) == (second.port, second.protocol):
                 self.problem(f"{first.variable} and {second.variable} are both {first.port}: they need a port each")
@@ -262,13 +280,11 @@ class Preflight:
             wanted += [ports.WantedPort(number, protocol, "") for number, protocol in SWARM_PORTS]
         for port, holder in ports.taken(wanted, self.containers, self.parameters["name"]):
             if port.variable:
-                self.problem(
-                    f"{port.variable}: port {port.port}/{port.protocol} is taken by {holder}: stop that, or set another port"
-                )
+                taken = f"{port.variable}: port {port.port}/{port.protocol} is taken by {holder}"
+                self.problem(f"{taken}: stop that, or set another port")
             else:
-                self.problem(
-                    f"port {port.port}/{port.protocol}, at which the nodes of a Swarm talk, is taken by {holder}: stop that"
-                )
+                taken = f"port {port.port}/{port.protocol} is taken by {holder}"
+                self.problem(f"{taken}, and the nodes of a Swarm talk at it: stop that")
 
 
 def _pythons() -> list[tuple[int, int]]:

@@ -30,7 +30,8 @@ options:
     choices: [present, absent]
     default: present
   requirements:
-    description: The lock's text, with hashes (as C(uv pip compile --generate-hashes) prints it). Required for V(present).
+    description:
+      - The lock's text, with hashes (as C(uv pip compile --generate-hashes) prints it). Required for V(present).
     type: str
     default: ""
   ca_bundle:
@@ -60,17 +61,17 @@ python:
   sample: /opt/mlops/venv/bin/python
 """
 
-import hashlib  # noqa: E402
-import os  # noqa: E402
-import shutil  # noqa: E402
-import sys  # noqa: E402
-import tempfile  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-from ansible_collections.mlops.onprem.plugins.module_utils._docker import packages, service  # noqa: E402
-from ansible_collections.mlops.onprem.plugins.module_utils._errors import InputError  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mlops.onprem.plugins.module_utils._docker import packages, service
+from ansible_collections.mlops.onprem.plugins.module_utils._errors import InputError
 
 MINIMUM = (3, 11)
 LOCK = ".mlops-lock"
@@ -84,14 +85,25 @@ def find_python() -> tuple[str, str]:
         program = service.find_program(f"python3.{minor}")
         if program:
             return program, f"3.{minor}"
-    raise InputError("this host has no Python 3.11 or newer: install one (python3.11 and python3.11-venv on Ubuntu 22.04)")
+    raise InputError(
+        "this host has no Python 3.11 or newer: install one (python3.11 and python3.11-venv on Ubuntu 22.04)"
+    )
 
 
 def run(module: AnsibleModule, *command: str, environment: dict[str, str] | None = None) -> None:
     status, output, errors = module.run_command(list(command), environ_update=environment)
     if status:
-        ending = "\n".join((errors.strip() or output.strip()).splitlines()[-10:])
-        raise InputError(f"{' '.join(command[:4])} ... failed (mlops_pip_index_url, mlops_ca_bundle may want setting):\n{ending}")
+        lines = (errors.strip() or output.strip()).splitlines()
+        # pip says the same at each of its attempts.
+        told = [
+            line
+            for line, following in zip(lines, [*lines[1:], ""], strict=True)
+            if "Retrying" not in line or "Retrying" not in following
+        ]
+        ending = "\n".join(told[-10:])
+        raise InputError(
+            f"{' '.join(command[:4])} ... failed (mlops_pip_index_url, mlops_ca_bundle may want setting):\n{ending}"
+        )
 
 
 def build(module: AnsibleModule, path: Path, python: str, version: str, lock: str) -> None:
@@ -107,7 +119,9 @@ def build(module: AnsibleModule, path: Path, python: str, version: str, lock: st
         if module.params["ca_bundle"]:
             certificates = Path(directory, "ca.pem")
             certificates.write_text(module.params["ca_bundle"], encoding="utf-8")
-            environment["PIP_CERT"] = str(certificates)
+            # pip's own setting gives way to those of the library below it.
+            for name in ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+                environment[name] = str(certificates)
         if module.params["index_url"]:
             environment["PIP_INDEX_URL"] = module.params["index_url"]
         run(

@@ -40,7 +40,9 @@ options:
         elements: str
         default: []
   advertise_address:
-    description: The address (or network interface) at which the other nodes reach this one. Without it, the address that this host has towards O(peers).
+    description:
+      - The address (or network interface) at which the other nodes reach this one.
+      - Without it, the address that this host has towards O(peers).
     type: str
     default: ""
   data_path_address:
@@ -53,7 +55,8 @@ options:
     elements: str
     default: []
   address_pools:
-    description: Subnets that overlay networks are taken from, when a Swarm is started. Without any, Docker takes 10.0.0.0/8.
+    description:
+      - Subnets that overlay networks are taken from, when a Swarm is started. Without any, Docker takes 10.0.0.0/8.
     type: list
     elements: str
     default: []
@@ -169,15 +172,15 @@ join_tokens:
   returned: where O(tokens) asks for them
 """
 
-import contextlib  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from typing import Any  # noqa: E402
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-from ansible_collections.mlops.onprem.plugins.module_utils._docker import nodes as swarm_nodes  # noqa: E402
-from ansible_collections.mlops.onprem.plugins.module_utils._docker.api import NO_SWARM, Engine, Swarm  # noqa: E402
-from ansible_collections.mlops.onprem.plugins.module_utils._errors import InputError, RequestError  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mlops.onprem.plugins.module_utils._docker import nodes as swarm_nodes
+from ansible_collections.mlops.onprem.plugins.module_utils._docker.api import NO_SWARM, Engine, Swarm
+from ansible_collections.mlops.onprem.plugins.module_utils._errors import InputError, RequestError
 
 PORT = 2377
 
@@ -244,8 +247,9 @@ class Membership:
             raise InputError("join: needs a token and the address of a manager")
         if all(remote.startswith(("127.", "[::1]", "localhost:")) for remote in remotes):
             raise InputError(
-                "the Swarm that this host is to join was made for one host alone: its manager advertises a loopback address. "
-                "Take the platform down with playbooks/uninstall.yml -e swarm_cluster_remove=true, and install it anew on all hosts"
+                "the Swarm that this host is to join was made for one host alone: its manager advertises a loopback "
+                "address. Take the platform down with playbooks/uninstall.yml -e swarm_cluster_remove=true, and "
+                "install it anew on all hosts"
             )
         hosts = [remote.rpartition(":")[0].strip("[]") for remote in remotes]
         body: dict[str, Any] = {
@@ -313,7 +317,7 @@ class Nodes:
                     changed = True
                     continue
                 raise InputError(
-                    f"{wanted.host} is a node of another Swarm: let it leave that one first (docker swarm leave --force)"
+                    f"{wanted.host} is a node of another Swarm: let it leave that one (docker swarm leave --force)"
                 )
             changed |= self._converge_node(wanted, live[wanted.id])
         for node_id in self.gone:
@@ -330,7 +334,9 @@ class Nodes:
         if not self.check:
             for _attempt in range(5):
                 try:
-                    self.engine.call("POST", f"/nodes/{wanted.id}/update", body=spec, version=str(live["Version"]["Index"]))
+                    self.engine.call(
+                        "POST", f"/nodes/{wanted.id}/update", body=spec, version=str(live["Version"]["Index"])
+                    )
                     break
                 except RequestError as error:
                     if "out of sequence" not in error.message:
@@ -403,7 +409,9 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
     for wanted in nodes.wanted:
         # The node that has just been made by this very call is known by its id only now.
         if not wanted.id and len(nodes.wanted) == 1:
-            nodes.wanted = [swarm_nodes.WantedNode(swarm.node_id, wanted.host, wanted.role, wanted.labels, wanted.availability)]
+            nodes.wanted = [
+                swarm_nodes.WantedNode(swarm.node_id, wanted.host, wanted.role, wanted.labels, wanted.availability)
+            ]
     before = [] if membership.changed else [swarm_nodes.summary(node) for node in nodes.read()]
     membership.changed |= nodes.converge()
     after = [swarm_nodes.summary(node) for node in nodes.read()]

@@ -113,8 +113,10 @@ class Node:
         root = [str(self.bed.root)] if self.bed.root else []
         log = (self.directory / "node.log").open("w")
         outer = subprocess.Popen(
-            ["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--mount-proc"]
-            + [str(NODE_SCRIPT), str(self.directory), self.name, *root],
+            [
+                *("unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--mount-proc"),
+                *(str(NODE_SCRIPT), str(self.directory), self.name, *root),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -349,12 +351,11 @@ class Bed:
                 "ansible_python_interpreter": wrappers["python"],
                 "mlops_host_python": wrappers["venv-python"],
             }
-        inventory = {
-            "mlops": {
-                "children": {"mlops_managers": {"hosts": hosts}, "mlops_workers": {"hosts": {}}},
-                "vars": {"mlops_target": "swarm"},
-            }
-        }
+        variables: dict[str, Any] = {"mlops_target": "swarm"}
+        if self.root:
+            variables["swarm_cluster_install_python"] = True
+        children = {"mlops_managers": {"hosts": hosts}, "mlops_workers": {"hosts": {}}}
+        inventory = {"mlops": {"children": children, "vars": variables}}
         place = self.directory / "inventory"
         place.mkdir(exist_ok=True)
         # JSON is YAML.

@@ -125,7 +125,7 @@ def merged(
     driver = wanted.get("log-driver", existing.get("log-driver", "json-file"))
     if log_options and driver == "json-file" and "log-driver" not in flags_given:
         wanted["log-driver"] = "json-file"
-        wanted["log-opts"] = {**log_options, **wanted.get("log-opts", {})}
+        wanted["log-opts"] = _merged_value(dict(log_options), wanted.get("log-opts", {}), False)
     skipped = tuple(sorted(key for key in wanted if key in flags_given and existing.get(key) != wanted[key]))
     after = copy.deepcopy(dict(existing))
     for key, value in wanted.items():
@@ -134,9 +134,7 @@ def merged(
     return OptionsPlan(dict(existing), after, skipped)
 
 
-def withdrawn(
-    existing: Mapping[str, Any], options: Mapping[str, Any], log_options: Mapping[str, str]
-) -> OptionsPlan:
+def withdrawn(existing: Mapping[str, Any], options: Mapping[str, Any], log_options: Mapping[str, str]) -> OptionsPlan:
     """The operator's file without what is ours in it; what was changed since is the operator's."""
     after = copy.deepcopy(dict(existing))
     ours = {"log-driver": "json-file", "log-opts": dict(log_options), **options}

@@ -19,13 +19,14 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 def install(packages: Sequence[str], optional: Sequence[str] = ()) -> None:
     """Install packages, and those of ``optional`` that the host's sources have.
 
-    Where the host has no systemd, the packages don't start their services: an init script that fails would fail the installation.
+    Where the host has no systemd, the packages don't start their services: an init script that fails would fail the
+    installation.
 
     :raises InputError: with the end of apt's output.
     """
     if find_program("apt-get") is None:
         raise InputError(
-            f"{', '.join(packages)} can be installed on Debian and Ubuntu only; install Docker Engine on this host yourself"
+            f"{', '.join(packages)} can be installed on Debian and Ubuntu only: install Docker Engine here yourself"
         )
     _apt_get("update", "-qq")
     names = [*packages, *(package for package in optional if _known(package))]
@@ -47,7 +48,9 @@ def _apt_get(*arguments: str) -> None:
     )  # fmt: skip
     if done.returncode:
         ending = "\n".join(done.stdout.strip().splitlines()[-10:])
-        raise InputError(f"{' '.join(command)} failed (mlops_apt_sources, mlops_http_proxy may want setting):\n{ending}")
+        raise InputError(
+            f"{' '.join(command)} failed (mlops_apt_sources, mlops_http_proxy may want setting):\n{ending}"
+        )
 
 
 @contextlib.contextmanager

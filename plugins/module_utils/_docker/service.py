@@ -189,7 +189,9 @@ def restart(engine: Engine, environment: Mapping[str, str], timeout: float) -> t
         deadline = time.monotonic() + timeout
         while _alive(pid):
             if time.monotonic() > deadline:
-                raise StartError(f"dockerd (process {pid}) doesn't end within {timeout:g} s; {LOG_FILE} ends:\n{_tail(LOG_FILE)}")
+                raise StartError(
+                    f"dockerd (process {pid}) doesn't end within {timeout:g} s; {LOG_FILE} ends:\n{_tail(LOG_FILE)}"
+                )
             time.sleep(0.2)
     return start(engine, environment, timeout)
 
@@ -197,7 +199,9 @@ def restart(engine: Engine, environment: Mapping[str, str], timeout: float) -> t
 def _systemctl(*arguments: str) -> None:
     done = subprocess.run(["systemctl", *arguments], text=True, capture_output=True, check=False, timeout=300)
     if done.returncode:
-        raise StartError(f"systemctl {' '.join(arguments)}: {done.stderr.strip()}\nDocker's journal ends:\n{_journal()}")
+        raise StartError(
+            f"systemctl {' '.join(arguments)}: {done.stderr.strip()}\nDocker's journal ends:\n{_journal()}"
+        )
 
 
 def _journal() -> str:

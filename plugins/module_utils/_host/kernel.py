@@ -37,8 +37,9 @@ NEEDED = (
 )
 IPVS = Feature("ip_vs", "CONFIG_IP_VS", "ip_vs", "Swarm's own load balancing", ("proc/net/ip_vs", "sys/module/ip_vs"))
 WITHOUT_IPVS = (
-    "the kernel has no IPVS: Swarm's virtual service addresses and its ingress mesh don't work here. The platform needs neither "
-    "(names resolve to the healthy tasks themselves, ports are published by the host that runs the task); other stacks of yours may"
+    "the kernel has no IPVS: Swarm's virtual service addresses and its ingress mesh don't work here. "
+    "The platform needs neither (names resolve to the healthy tasks themselves, ports are published by the host "
+    "that runs the task); other stacks of yours may"
 )
 
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +53,7 @@ def owners(inodes: Iterable[str], root: Path = Path("/")) -> dict[str, tuple[int
             continue
         with contextlib.suppress(OSError):
             for descriptor in (process / "fd").iterdir():
-                inode = wanted.get(os.readlink(descriptor))
+                inode = wanted.get(str(descriptor.readlink()))
                 if inode:
                     found[inode] = (int(process.name), (process / "comm").read_text().strip())
     return found
