@@ -35,7 +35,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 TARGET = "is_phishing"
 SEED = 2024
-RUNS_WITH = ("mlflow-skinny", "pandas", "scikit-learn", "skops")
+RUNS_WITH = ("mlflow-skinny", "scikit-learn", "skops")
 
 
 def load() -> pd.DataFrame:
@@ -46,11 +46,16 @@ def load() -> pd.DataFrame:
 def fit(train: pd.DataFrame) -> Pipeline:
     # Each value of a feature has a weight of its own: 0.5 ("suspicious") need not lie half way between 0 and 1.
     model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression(max_iter=1000))
-    return model.fit(train.drop(columns=TARGET), train[TARGET])
+    # On arrays: then serving needs no pandas. The signature keeps the columns' names and order.
+    return model.fit(features(train), train[TARGET])
+
+
+def features(data: pd.DataFrame) -> np.ndarray:
+    return data.drop(columns=TARGET).to_numpy()
 
 
 def evaluate(model: Pipeline, test: pd.DataFrame) -> dict[str, float]:
-    chance = model.predict_proba(test.drop(columns=TARGET))[:, 1]
+    chance = model.predict_proba(features(test))[:, 1]
     return {
         "accuracy": round(float(accuracy_score(test[TARGET], chance > 0.5)), 4),
         "roc_auc": round(float(roc_auc_score(test[TARGET], chance)), 4),
@@ -58,9 +63,9 @@ def evaluate(model: Pipeline, test: pd.DataFrame) -> dict[str, float]:
 
 
 def save(model: Pipeline, train: pd.DataFrame, metrics: dict[str, float], path: Path) -> None:
-    features = train.drop(columns=TARGET)
+    table = train.drop(columns=TARGET)
     signature = ModelSignature(
-        inputs=Schema([ColSpec("double", name) for name in features.columns]),
+        inputs=Schema([ColSpec("double", name) for name in table.columns]),
         outputs=Schema([TensorSpec(np.dtype("float64"), (-1, 2))]),
     )
     # A model's id and date would differ at each training: here they follow from what the model was made of.
@@ -72,7 +77,7 @@ def save(model: Pipeline, train: pd.DataFrame, metrics: dict[str, float], path: 
         mlflow_model=Model(model_uuid=uuid.UUID(digest[:32]).hex, utc_time_created="2024-01-01 00:00:00"),
         serialization_format="skops",
         signature=signature,
-        input_example=features.head(2),
+        input_example=table.head(2),
         pip_requirements=[f"{name}=={version(name)}" for name in RUNS_WITH],
         metadata={"metrics": metrics, "classes": ["legitimate", "phishing"]},
     )

@@ -36,7 +36,7 @@ from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import (
 
 VARIABLE = "mlops_models"
 CHAMPION = "champion"
-# Tags of a model version: the environment that it runs in, as a name of the artefact table and as the image built of it.
+# Tags of a model version: the environment that it runs in, by its name in the artefact table and as the image of it.
 ENVIRONMENT_TAG = "mlops.environment"
 IMAGE_TAG = "mlops.image"
 
@@ -113,6 +113,7 @@ def _plan(one: Declared) -> dict[str, Any]:
             "run_id": source.run_id,
             "run_path": source.run_path,
         },
+        "ready": not source.path or resolve(one.directory, source.path).exists(),
         "datasets": [
             {"name": dataset.name, "path": str(resolve(one.directory, dataset.path)), "context": dataset.context}
             for dataset in spec.datasets
@@ -145,32 +146,35 @@ def model_images(models: Any, directory: str, artifacts: Any) -> dict[str, dict[
     return images
 
 
-def model_served(versions: Any, registered: Any, others: Any, references: Any) -> dict[str, dict[str, str]]:
+def model_served(plan: Any, versions: Any, registered: Any, others: Any, references: Any) -> dict[str, dict[str, str]]:
     """The champion of each model that has one: version, image, reference of the image, sha256 of the files.
 
     ``versions`` and ``registered`` are the results of a loop over the plan with the modules mlflow_model_version and
-    mlflow_registered_model, ``others`` the results of mlflow_model_version_info for champions that are another version
-    than the declared one. ``references``: image name to reference.
+    mlflow_registered_model. ``others`` are those of mlflow_model_version_info, for the champions of models whose
+    declared version isn't champion or, in check mode, has yet to be made. ``references``: image name to reference.
     """
     declared = {result["item"]["name"]: result["model_version"] for result in versions}
+    aliases = {result["item"]["name"]: result["registered_model"]["aliases"] for result in registered}
     champions = {one["name"]: one for result in others for one in result.get("model_versions", [])}
     served: dict[str, dict[str, str]] = {}
-    for result in registered:
-        name, version = result["item"]["name"], declared[result["item"]["name"]]
-        number = (result["registered_model"]["aliases"] or {}).get("champion")
-        if CHAMPION in (version["aliases"] or []):
-            # In check mode the number of a version that has yet to be made isn't known.
-            served[name] = _version(version, version["version"] or "new", references)
-        elif number is not None and str(number) == version["version"]:
-            served[name] = _version(version, number, references)
-        elif number is not None and name in champions:
-            served[name] = _version(champions[name], number, references)
+    for model in plan:
+        name = model["name"]
+        version = declared.get(name)
+        if version is not None and CHAMPION in (version["aliases"] or []):
+            served[name] = _version(version, references)
+        elif name in champions:
+            served[name] = _version(champions[name], references)
+        elif version is None and not (aliases.get(name) or {}):
+            served[name] = _version({"name": name, "tags": {ENVIRONMENT_TAG: model["image"]}}, references)
     return served
 
 
-def _version(version: Mapping[str, Any], number: Any, references: Mapping[str, Any]) -> dict[str, str]:
-    image = str((version["tags"] or {}).get(ENVIRONMENT_TAG, ""))
-    reference = references.get(image) or (version["tags"] or {}).get(IMAGE_TAG, "")
+def _version(version: Mapping[str, Any], references: Mapping[str, Any]) -> dict[str, str]:
+    # In check mode the number of a version that has yet to be made isn't known.
+    number = version.get("version") or "new"
+    tags = version["tags"] or {}
+    image = str(tags.get(ENVIRONMENT_TAG, ""))
+    reference = references.get(image) or tags.get(IMAGE_TAG, "")
     if not image or not reference:
         raise AnsibleFilterError(
             f"{VARIABLE}: version {number} of {version['name']} is champion, and its tags {ENVIRONMENT_TAG} and "
@@ -180,7 +184,7 @@ def _version(version: Mapping[str, Any], number: Any, references: Mapping[str, A
         "version": str(number),
         "image": image,
         "reference": str(reference),
-        "sha256": str(version["sha256"] or ""),
+        "sha256": str(version.get("sha256") or ""),
     }
 
 

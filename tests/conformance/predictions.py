@@ -41,6 +41,8 @@ import mlflow.sklearn, pandas
 model = mlflow.sklearn.load_model(sys.argv[1])
 asked = json.load(sys.stdin)
 table = pandas.DataFrame(asked["rows"], columns=asked["names"])
+if not hasattr(model, "feature_names_in_"):
+    table = table.to_numpy()
 print(json.dumps(getattr(model, sys.argv[2])(table).tolist()))
 """
 Ask = Callable[[list[list[float]]], Any]

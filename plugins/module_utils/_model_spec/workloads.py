@@ -166,7 +166,7 @@ def _probes() -> dict[str, object]:
         return {"port": HTTP_PORT, "path": path}
 
     return {
-        "startup": {"http": http("/health/status"), "interval": 2, "timeout": 5, "retries": 3, "start_period": 600},
+        "startup": {"http": http("/health/status"), "interval": 2, "timeout": 5, "retries": 3, "start_period": 300},
         "liveness": {"http": http("/health/ping"), "interval": 5, "timeout": 5, "retries": 6},
         "readiness": {"http": http("/health/status"), "interval": 2, "timeout": 5, "retries": 3},
     }
