@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ class LockFile:
     def editing(cls, path: Path) -> Iterator[LockFile]:
         """One writer at a time; written whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.with_name(f".{path.name}.lock").open("w") as guard:
+        guard = os.open(path.parent, os.O_RDONLY)
+        try:
             fcntl.flock(guard, fcntl.LOCK_EX)
             lock = cls(path)
             yield lock
@@ -54,7 +56,8 @@ class LockFile:
             draft = path.with_name(f".{path.name}.new")
             draft.write_text(_HEAD + yaml.safe_dump(content, sort_keys=False))
             draft.replace(path)
-            Path(guard.name).unlink(missing_ok=True)
+        finally:
+            os.close(guard)
 
 
 class Site:

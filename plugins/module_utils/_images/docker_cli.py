@@ -50,8 +50,8 @@ def _has_buildkit(command: str) -> bool:
         found = re.search(r"version (\d+)\.", version)
         if found is None:
             return False
-        if 18 < int(found.group(1)) < 23:
-            return True
+        if int(found.group(1)) < 23:
+            return int(found.group(1)) > 18
         return (
             subprocess.run([command, "buildx", "version"], capture_output=True, timeout=20, check=False).returncode == 0
         )

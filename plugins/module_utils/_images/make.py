@@ -24,6 +24,8 @@ from .registry_client import RegistryClient, RegistryUnreachableError
 from .rootfs import KEYRING, mmdebstrap, packages
 
 KEY_LABEL = "mlops.image.key"
+# Repository of the root file system, for as long as the base image isn't made of it.
+_ROOTFS = "mlops-rootfs"
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ def _build(job: Job, cli: DockerCli, mirrors: Mirrors, tag: str) -> None:
     if job.rootfs is not None:
         rootfs = arguments["ROOTFS"] = _rootfs(job, cli, mirrors)
     _docker_build(job, cli, mirrors, tag, arguments, job.key)
-    if rootfs is not None and not job.rootfs["from"]:
+    if rootfs is not None and rootfs.startswith(f"{_ROOTFS}:"):
         cli.remove(rootfs)
 
 
@@ -184,7 +186,7 @@ def _rootfs(job: Job, cli: DockerCli, mirrors: Mirrors) -> str:
     if job.rootfs["from"]:
         cli.pull(job.rootfs["from"])
         return job.rootfs["from"]
-    tag = f"mlops-rootfs:{job.key}"
+    tag = f"{_ROOTFS}:{job.key}"
     with tempfile.TemporaryDirectory(prefix="mlops-rootfs-") as folder:
         sources = Path(folder) / "sources.list"
         sources.write_text(mirrors.apt_sources)

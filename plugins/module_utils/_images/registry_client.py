@@ -13,6 +13,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 
 from .errors import ImagesError
 from .reference import Reference, is_loopback
@@ -37,7 +38,7 @@ class RegistryClient:
 
     address: str
     username: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
     ca: str = ""
     timeout: float = 10.0
     _tokens: dict[str, str] = field(default_factory=dict, repr=False)
@@ -129,7 +130,7 @@ class RegistryClient:
             ) from error
 
 
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+def _lower(headers: Message[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
