@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .reading import Scalar
@@ -160,15 +160,13 @@ def _routes(spec: ModelSpec, platform: Platform) -> list[dict[str, object]]:
 
 
 def _probes() -> dict[str, object]:
-    """A model may take minutes to come from the registry and to load; once loaded, it answers or is replaced."""
-
-    def http(path: str) -> Mapping[str, object]:
-        return {"port": HTTP_PORT, "path": path}
-
+    """A model may take minutes to come from the registry and to load; once loaded, it answers or is replaced. A rolling
+    update takes the old replica away when the new one is live, so being live means being loaded."""
+    loaded = {"http": {"port": HTTP_PORT, "path": "/health/status"}, "timeout": 5}
     return {
-        "startup": {"http": http("/health/status"), "interval": 2, "timeout": 5, "retries": 3, "start_period": 300},
-        "liveness": {"http": http("/health/ping"), "interval": 5, "timeout": 5, "retries": 6},
-        "readiness": {"http": http("/health/status"), "interval": 2, "timeout": 5, "retries": 3},
+        "startup": {"interval": 2, "timeout": 5, "retries": 3, "start_period": 300},
+        "liveness": {**loaded, "interval": 5, "retries": 6},
+        "readiness": {**loaded, "interval": 2, "retries": 3},
     }
 
 
