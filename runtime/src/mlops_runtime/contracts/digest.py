@@ -10,6 +10,16 @@ from typing import Final
 
 TAG: Final = "mlops.sha256"
 
+# What MLflow's clients and Python leave in a model's directory, and what is therefore no part of it.
+_IGNORED_DIRECTORIES: Final = frozenset({"__pycache__", ".ipynb_checkpoints"})
+_IGNORED_FILES: Final = frozenset({"registered_model_meta", ".DS_Store"})
+
+
+def is_ignored(path: str) -> bool:
+    """Whether a file, by its path in the directory, is no part of a model version."""
+    *directories, name = path.split("/")
+    return name in _IGNORED_FILES or not _IGNORED_DIRECTORIES.isdisjoint(directories)
+
 
 def file_digest(path: Path) -> str:
     with path.open("rb") as stream:

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The line between the supervisor and a worker: JSON messages, each after its length.
 
-The supervisor asks for a snapshot or says why the model isn't there yet; the worker says that it is ready, sends
-snapshots, and a last one when it ends. A line that closes means that the other side is gone.
+The supervisor says why the model isn't there yet, lets a loaded worker serve, and asks for snapshots; the worker says
+that it is loaded and then that it is ready, sends snapshots, and a last one when it ends. A line that closes means that
+the other side is gone.
 """
 
 from __future__ import annotations
@@ -61,7 +62,13 @@ class WorkerEnd:
         self._on_end = on_end
         self._on_reason = on_reason
         self._inbox = Inbox()
+        self._may_serve = asyncio.Event()
         loop.add_reader(line, self._read)
+
+    async def loaded(self) -> None:
+        """Returns when the worker may listen."""
+        send(self._line, {"loaded": True})
+        await self._may_serve.wait()
 
     def ready(self) -> None:
         send(self._line, {"ready": True})
@@ -88,11 +95,14 @@ class WorkerEnd:
             data = b""
         if not data:
             self._loop.remove_reader(self._line)
+            self._may_serve.set()
             self._on_end()
             return
         for message in self._inbox.feed(data):
             if "reason" in message and self._on_reason is not None:
                 self._on_reason(message["reason"])
+            elif "serve" in message:
+                self._may_serve.set()
             elif "ask" in message:
                 self._send_snapshot()
 

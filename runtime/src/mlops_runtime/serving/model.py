@@ -164,6 +164,8 @@ class Model:
             return self._answer(call, self.user.predict_rows(call.rows))
         hook = self._hooks[verb]
         if hook is None:
+            if verb is ROUTE and not hasattr(self.user, "route"):
+                raise SeldonNotImplementedError("Route not defined")
             return self._answer(call, verb.missing(call.features))
         try:
             if self._takes_meta[verb]:

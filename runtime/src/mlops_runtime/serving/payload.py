@@ -166,6 +166,7 @@ def answer_json(request: Json, data: Any, meta: Json, names: Namer) -> Json:
 def answer_proto(request: Any, data: Any, meta: Json, names: Namer) -> Any:
     """A class's answer as a SeldonMessage, in the kind of array in which the request came."""
     answer = messages.SeldonMessage()
+    answer.meta.SetInParent()
     if meta:
         json_format.ParseDict(meta, answer.meta)
     if isinstance(data, np.ndarray | list):

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from mlops_runtime.contracts.digest import TAG
+from mlops_runtime.contracts.digest import TAG, is_ignored
 
 _SECONDS = 60.0
 
@@ -62,6 +62,8 @@ class Registry:
         digests: dict[str, str] = {}
         for path in self._files(root):
             relative = PurePosixPath(path).relative_to(root)
+            if is_ignored(str(relative)):
+                continue
             digests[str(relative)] = self._save(path, target / relative)
         if not digests:
             raise RegistryError(f"{self._shown}: version {version} of model {name} has no files")

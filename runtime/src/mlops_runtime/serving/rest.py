@@ -104,6 +104,8 @@ class RestApp:
             "/transform-output": (("GET", "POST"), self._verb(TRANSFORM_OUTPUT), "transform-output"),
             "/route": (("GET", "POST"), self._verb(ROUTE), "route"),
             "/aggregate": (("GET", "POST"), self._aggregate, "aggregate"),
+            "/health/ping": (("GET",), self._ping, None),
+            "/live": (("GET",), self._ping, None),
             "/health/status": (("GET",), self._health, None),
             "/api/v1.0/health/status": (("GET",), self._health, None),
             "/ready": (("GET",), self._health, None),
@@ -114,7 +116,7 @@ class RestApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
-        if path in ("/health/ping", "/live"):
+        if path in ("/health/ping", "/live") and scope["method"] in ("GET", "HEAD"):
             await respond(send, 200, b"pong", _TEXT)
             return
         started = time.perf_counter()
@@ -184,6 +186,9 @@ class RestApp:
         feedback = proto_of_json(request.decode(), messages.Feedback)
         answer = await self._scheduler.run(lambda: self._model.send_feedback(feedback))
         return 200, wire.encode(answer if isinstance(answer, dict) else json_of_proto(answer))
+
+    async def _ping(self, _request: Request) -> tuple[int, bytes]:
+        return 200, b"pong"
 
     async def _health(self, _request: Request) -> tuple[int, bytes]:
         self._state.require_healthy()

@@ -43,6 +43,8 @@ class Child:
     pid: int
     line: socket.socket
     role: str  # worker, placeholder, custom
+    loaded: bool = False
+    serving: bool = False
     ready: bool = False
     latest: Snapshot | None = None
     asked: bool = False
@@ -174,6 +176,8 @@ class Supervisor:
                 continue
             self._read(child)
             self._forget(child)
+            if child.role == "placeholder" and not self._stopping:
+                self._let_serve()
             if self._stopping or child.role != "worker":
                 continue
             code = os.waitstatus_to_exitcode(status)
@@ -252,18 +256,30 @@ class Supervisor:
             if not data:
                 return
             for message in child.inbox.feed(data):
-                if message.get("ready"):
+                if "loaded" in message:
+                    child.loaded = True
+                    self._let_serve()
+                elif "ready" in message:
                     child.ready = True
-                    self._on_ready()
+                    ready = sum(child.ready for child in self._children.values())
+                    log.info("%d of %d workers serve on port %d", ready, self._settings.workers, self._settings.http_port)
                 elif "snapshot" in message:
                     child.latest, child.asked = message["snapshot"], False
 
-    def _on_ready(self) -> None:
-        ready = [child for child in self._children.values() if child.role == "worker" and child.ready]
-        log.info("%d of %d workers serve on port %d", len(ready), self._settings.workers, self._settings.http_port)
+    def _let_serve(self) -> None:
+        """The placeholder leaves the port before the first worker comes: nobody hears first ready, then loading."""
+        placeholders = [child for child in self._children.values() if child.role == "placeholder"]
+        for child in placeholders:
+            _kill(child.pid, signal.SIGTERM)
+        if placeholders:
+            return
         for child in self._children.values():
-            if child.role == "placeholder":
-                _kill(child.pid, signal.SIGTERM)
+            if child.loaded and not child.serving:
+                child.serving = True
+                try:
+                    channel.send(child.line, {"serve": True})
+                except OSError:
+                    continue  # it has ended, and will be reaped
 
     # Prometheus
 

@@ -111,9 +111,11 @@ class Worker:
         rest: Any = RestApp(self._state, model, scheduler, metadata, times, settings.max_body, settings.passthrough)
         if settings.max_requests:
             rest = _counted(rest, settings, self._stop.set)
+        messages = serve_snapshots(loop, channel, self._registry, on_end=self._stop.set)
+        await messages.loaded()
         http = http_server(rest, settings)
-        listener = listen(settings.http_port)
-        serving = asyncio.create_task(http.serve(sockets=[listener]))
+        serving = asyncio.create_task(http.serve(sockets=[listen(settings.http_port)]))
+        self._state.ready()
         rpc = None
         if settings.grpc:
             services = RpcServices(self._state, model, scheduler, metadata, times)
@@ -121,8 +123,6 @@ class Worker:
             await rpc.start()
         while not http.started and not serving.done():
             await asyncio.sleep(0.005)
-        self._state.ready()
-        messages = serve_snapshots(loop, channel, self._registry, on_end=self._stop.set)
         messages.ready()
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait([stopping, serving], return_when=asyncio.FIRST_COMPLETED)
