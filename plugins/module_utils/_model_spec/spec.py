@@ -33,7 +33,7 @@ _MEMORY_PATTERN = r"[1-9][0-9]*(?:Ki|Mi|Gi|Ti)"
 _MEMORY_UNITS = {"Ki": 1, "Mi": 1 << 10, "Gi": 1 << 20, "Ti": 1 << 30}
 #: The platform sets these itself; a declaration that set them too would break the model in silence.
 _RESERVED_ENV = re.compile(
-    r"MLOPS_.*|MLFLOW_TRACKING_.*|PREDICTIVE_UNIT_.*|MODEL_NAME|SERVICE_TYPE|PERSISTENCE|SELDON_DEPLOYMENT_ID|PREDICTOR_ID"
+    r"MLOPS_.*|MLFLOW_TRACKING_.*|PREDICTIVE_UNIT_.*|MODEL_NAME|SERVICE_TYPE|PERSISTENCE|SELDON_DEPLOYMENT_ID|PREDICTOR_ID|PREDICTOR_LABELS"
 )
 _CONTEXTS = ("train", "validation", "test", "reference", "calibration")
 

@@ -102,6 +102,9 @@ def _env(spec: ModelSpec, version: ModelVersion, platform: Platform) -> dict[str
         "MODEL_NAME": spec.model_class.name if spec.model_class else MODEL_CLASS,
         "SERVICE_TYPE": "MODEL",
         "PREDICTIVE_UNIT_ID": spec.name,
+        # Seldon's metrics take the model's version from here, and the predictor's from the labels.
+        "PREDICTIVE_UNIT_IMAGE": f"{version.image}:{version.version}",
+        "PREDICTOR_LABELS": json.dumps({"version": version.version}),
         "PREDICTIVE_UNIT_HTTP_SERVICE_PORT": str(HTTP_PORT),
         "PREDICTIVE_UNIT_GRPC_SERVICE_PORT": str(GRPC_PORT),
         "PREDICTIVE_UNIT_METRICS_SERVICE_PORT": str(METRICS_PORT),
