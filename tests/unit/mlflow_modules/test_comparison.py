@@ -34,12 +34,12 @@ def test_a_tag_is_text(value: Any, text: str) -> None:
 
 def test_what_the_database_would_cut_is_refused() -> None:
     assert as_tags({"k": "x" * 5000})
-    with pytest.raises(InputError, match="tags: k has 5001 characters, the registry stores 5000 at most"):
+    with pytest.raises(InputError, match=r"tags: k has 5001 characters, the registry stores 5000 at most"):
         as_tags({"k": "x" * 5001})
-    with pytest.raises(InputError, match="^run_tags: the key"):
+    with pytest.raises(InputError, match=r"^run_tags: the key"):
         as_tags({"k" * 251: "x"}, "run_tags")
     assert len(as_spec({"name": "x" * 4989})) == 5000
-    with pytest.raises(InputError, match="spec: the declaration has 5001 characters"):
+    with pytest.raises(InputError, match=r"spec: the declaration has 5001 characters"):
         as_spec({"name": "x" * 4990})
 
 
@@ -97,11 +97,11 @@ def test_enforced_aliases_converge(wanted: dict[str, str], current: dict[str, st
 
 @pytest.mark.parametrize("alias", ["", "latest", "Latest", "v3", "17", "a,b", "a/b", "a:b"])
 def test_what_mlflow_refuses_as_alias(alias: str) -> None:
-    with pytest.raises(InputError, match="^aliases: "):
+    with pytest.raises(InputError, match=r"^aliases: "):
         check_alias(alias)
 
 
 def test_quotes() -> None:
     assert quoted("it's", "name") == '"it\'s"'
-    with pytest.raises(InputError, match="^name: "):
+    with pytest.raises(InputError, match=r"^name: "):
         quoted("'\"", "name")

@@ -76,7 +76,7 @@ def test_what_cant_be_stored_is_said(model: Path, make: object, message: str) ->
 
 
 def test_a_file_is_no_directory(model: Path) -> None:
-    with pytest.raises(InputError, match="is not a directory"):
+    with pytest.raises(InputError, match=r"is not a directory"):
         scan_model(model / "MLmodel")
 
 
@@ -87,7 +87,7 @@ def test_a_file_that_changes_on_the_way_is_seen(model: Path, change: bytes) -> N
     with Reader(file) as reader:
         assert reader.read(1 << 20) == b"x" * 3000
     path.write_bytes(change)
-    with Reader(file) as reader, pytest.raises(InputError, match="changed while it was being stored"):
+    with Reader(file) as reader, pytest.raises(InputError, match=r"changed while it was being stored"):
         while reader.read(1000):
             pass
 

@@ -115,7 +115,7 @@ def test_where_artifacts_cant_go(data: Path, target: str) -> None:
 def test_artifacts(data: Path) -> None:
     files = as_artifacts([{"path": str(data / "other"), "artifact_path": "drift/"}])
     assert [file.path for file in files] == ["drift/train.csv"]
-    with pytest.raises(InputError, match="drift/train.csv is given more than once"):
+    with pytest.raises(InputError, match=r"drift/train.csv is given more than once"):
         as_artifacts(
             [
                 {"path": str(data / "other"), "artifact_path": "drift"},
@@ -126,12 +126,12 @@ def test_artifacts(data: Path) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, "many", None, True])
 def test_metrics_are_finite_numbers(value: Any) -> None:
-    with pytest.raises(InputError, match="metrics: m is"):
+    with pytest.raises(InputError, match=r"metrics: m is"):
         as_metrics({"m": value})
     assert as_metrics({"m": "0.5", "n": 1}) == {"m": 0.5, "n": 1.0}
 
 
 def test_params() -> None:
     assert as_params({"C": 1.0, "solver": None}) == {"C": "1.0", "solver": ""}
-    with pytest.raises(InputError, match="params: p has 6001 characters"):
+    with pytest.raises(InputError, match=r"params: p has 6001 characters"):
         as_params({"p": "x" * 6001})

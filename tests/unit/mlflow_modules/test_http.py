@@ -84,13 +84,13 @@ def test_refused() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(RequestError, match="Connection refused. Is the MLflow server running") as caught:
+    with pytest.raises(RequestError, match=r"Connection refused. Is the MLflow server running") as caught:
         client(f"http://127.0.0.1:{port}").json("POST", "/api", body={})
     assert caught.value.unreachable
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(RequestError, match="'nowhere.invalid' is not known") as caught:
+    with pytest.raises(RequestError, match=r"'nowhere.invalid' is not known") as caught:
         client("http://nowhere.invalid").json("GET", "/")
     assert caught.value.unreachable
 
@@ -98,7 +98,7 @@ def test_unknown_name() -> None:
 def test_slow_answer(stub: Any) -> None:
     ended = threading.Event()
     stub.answer = lambda handler, body: ended.wait(5)
-    with pytest.raises(RequestError, match="no complete answer within 0.2 s") as caught:
+    with pytest.raises(RequestError, match=r"no complete answer within 0.2 s") as caught:
         client(stub.url, timeout=0.2).json("POST", "/api", body={})
     ended.set()
     assert caught.value.unreachable
@@ -118,7 +118,7 @@ def test_answer_that_drips_for_ever(stub: Any) -> None:
     ended = threading.Event()
     stub.answer = drip
     began = time.monotonic()
-    with pytest.raises(RequestError, match="no complete answer"):
+    with pytest.raises(RequestError, match=r"no complete answer"):
         client(stub.url, timeout=0.3, retries=0).json("GET", "/api")
     ended.set()
     assert time.monotonic() - began < 2
@@ -131,7 +131,7 @@ def test_half_an_answer(stub: Any, method: str, times: int) -> None:
         handler.close_connection = True
 
     stub.answer = half
-    with pytest.raises(RequestError, match="the answer broke off, 43 bytes are missing"):
+    with pytest.raises(RequestError, match=r"the answer broke off, 43 bytes are missing"):
         client(stub.url).json(method, "/api", body=None if method == "GET" else {})
     assert len(stub.requests) == times
 
@@ -141,7 +141,7 @@ def test_no_answer_at_all(stub: Any) -> None:
         handler.close_connection = True
 
     stub.answer = drop
-    with pytest.raises(RequestError, match="closed the connection without an answer"):
+    with pytest.raises(RequestError, match=r"closed the connection without an answer"):
         client(stub.url).json("POST", "/api", body={})
     assert len(stub.requests) == 1
 
@@ -237,7 +237,7 @@ def test_upload_that_is_refused_early_says_why() -> None:
     thread = threading.Thread(target=refuse, daemon=True)
     thread.start()
     size = 20_000_000
-    with pytest.raises(RequestError, match="HTTP 413: big. A proxy before MLflow"):
+    with pytest.raises(RequestError, match=r"HTTP 413: big. A proxy before MLflow"):
         client(f"http://127.0.0.1:{listener.getsockname()[1]}").upload("/f", lambda: io.BytesIO(bytes(size)), size)
     listener.close()
 
@@ -248,7 +248,7 @@ def test_download_that_ends_early(stub: Any) -> None:
         handler.close_connection = True
 
     stub.answer = half
-    with pytest.raises(RequestError, match="broke off"), client(stub.url).download("/f") as chunks:
+    with pytest.raises(RequestError, match=r"broke off"), client(stub.url).download("/f") as chunks:
         list(chunks)
 
 
@@ -291,11 +291,11 @@ def test_certificates_are_verified(secure: tuple[str, Path]) -> None:
     address, certificate = secure
     assert client(f"https://{address}", ca_path=str(certificate)).json("GET", "/") == {"secure": True}
     assert client(f"https://{address}", validate_certs=False).json("GET", "/") == {"secure": True}
-    with pytest.raises(RequestError, match="certificate is refused.*ca_path") as caught:
+    with pytest.raises(RequestError, match=r"certificate is refused.*ca_path") as caught:
         client(f"https://{address}").json("GET", "/")
     assert not caught.value.unreachable
     other = address.replace("mlflow.", "other.")
-    with pytest.raises(RequestError, match="certificate is refused"):
+    with pytest.raises(RequestError, match=r"certificate is refused"):
         client(f"https://{other}", ca_path=str(certificate)).json("GET", "/")
     named = client(f"https://{other}", ca_path=str(certificate), host_header="mlflow.localhost")
     assert named.json("GET", "/") == {"secure": True}
