@@ -79,6 +79,15 @@ class Engine:
         data = {names[key]: value for key, value in self.auth.items() if key in names and value}
         return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(data).encode()).decode()}
 
+    @property
+    def daemon_options(self) -> dict[str, Any]:
+        """The engine's own settings, if it is this machine's and they can be read."""
+        try:
+            found = json.loads(Path("/etc/docker/daemon.json").read_text()) if self.socket else {}
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def get(self, path: str, **params: Any) -> Any:
         return self._call("GET", path, params)
 

@@ -233,6 +233,7 @@ class SwarmBackend(Backend):
                 socket=self.engine.socket,
                 socket_group=self.engine.socket_group,
                 nodes=len(snapshot.nodes),
+                no_new_privileges=self.engine.daemon_options.get("no-new-privileges") is True,
             )
             salt = str(self._info["Swarm"]["Cluster"]["ID"])
             images = self._fixed(declared, images, traits.nodes, check)

@@ -48,6 +48,7 @@ class Traits:
     socket: str | None = "/var/run/docker.sock"
     socket_group: int | None = None
     nodes: int = 1
+    no_new_privileges: bool = False  # the engine's default for all containers
 
 
 @dataclass(frozen=True)
@@ -140,12 +141,12 @@ def render(workload: Workload, site: Site, problems: list[str], *, at: str = "")
         "Secrets": secret_files,
         "StopGracePeriod": _ns(workload.stop_grace),
     }
-    if traits.api >= (1, 46):
+    if traits.api >= (1, 44):
         container["Privileges"] = {"NoNewPrivileges": True}
-    else:
+    elif not traits.no_new_privileges:
         notes.append(
             "This Docker engine can't set no-new-privileges for services (its API drops it): "
-            "set it for all containers in the engines' daemon.json"
+            'set "no-new-privileges": true for all containers in the engines\' daemon.json'
         )
     if not workload.is_job:
         container["Healthcheck"] = _healthcheck(workload, traits, problems, at)

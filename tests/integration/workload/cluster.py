@@ -20,7 +20,6 @@ for folder in ("plugins/module_utils",):
 from _workload import Result, WorkloadError, backend  # noqa: E402
 from _workload.engine import Engine  # noqa: E402
 
-NAMESPACE = "t-workload"
 IMAGES = {"one": "t-workload/server:1", "two": "t-workload/server:2"}
 SECRETS = {"web_password": "correct horse battery staple"}
 SERVER = (Path(__file__).parent / "page_server.py").read_bytes()
@@ -83,7 +82,7 @@ def job(name: str, script: str, **more: Any) -> dict[str, Any]:
 class Cluster:
     """The seam under test, and the engine behind it."""
 
-    def __init__(self, namespace: str = NAMESPACE, host: str | None = None) -> None:
+    def __init__(self, namespace: str, host: str | None = None) -> None:
         self.namespace = namespace
         self.host = host
         self.engine = Engine(host)
@@ -102,7 +101,7 @@ class Cluster:
         raise AssertionError("this should have failed")
 
     def absent(self, set_name: str = "platform", **more: Any) -> Result:
-        return backend("swarm", self.namespace, host=self.host).absent(set_name, progress=print, **more)
+        return backend("swarm", self.namespace, host=self.host).absent(set_name, **{"progress": print, **more})
 
     def service(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self.engine.get(f"/services/{self.namespace}_{name}")
@@ -151,12 +150,12 @@ class Cluster:
 
     def clean(self) -> None:
         for set_name in ("platform", "models"):
-            self.absent(set_name, remove_volumes=True)
+            self.absent(set_name, remove_volumes=True, progress=None)
 
 
 def main() -> None:
     """Applies the workloads on standard input: what a test kills."""
-    Cluster().apply(*json.load(sys.stdin))
+    Cluster(sys.argv[1]).apply(*json.load(sys.stdin))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,28 +11,50 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cluster import Cluster, WorkloadError, base_image, build_images  # noqa: E402
+from cluster import Cluster, WorkloadError, base_image, build_images
 
 
 @pytest.fixture(scope="session")
-def swarm() -> Iterator[Cluster]:
+def images() -> None:
     try:
-        cluster = Cluster()
+        cluster = Cluster("t-workload")
         cluster.engine.get("/nodes")
     except WorkloadError as error:
         pytest.skip(f"no Swarm here: {error}")
     base = base_image(cluster.engine)
     if base is None:
         pytest.skip("no base image here: site.yml builds it")
-    cluster.clean()
     build_images(cluster.engine, base)
-    yield cluster
-    cluster.clean()
+
+
+@pytest.fixture(scope="session")
+def cleaners() -> Iterator[list[threading.Thread]]:
+    """What removes the tests' namespaces while the next tests run already."""
+    threads: list[threading.Thread] = []
+    yield threads
+    for thread in threads:
+        thread.join(180)
 
 
 @pytest.fixture
-def cluster(swarm: Cluster) -> Iterator[Cluster]:
-    """With nothing in it, and nothing left of it."""
-    yield swarm
-    swarm.clean()
-    assert not any(swarm.objects().values()), swarm.objects()
+def cluster(images: None, cleaners: list[threading.Thread], request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A namespace of the test's own, with nothing in it."""
+    made = Cluster(f"t-wl{request.session.items.index(request.node)}")
+    made.clean()
+    yield made
+    cleaners.append(threading.Thread(target=Cluster(made.namespace).clean))
+    cleaners[-1].start()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_left(cleaners: list[threading.Thread]) -> Iterator[None]:
+    yield
+    for thread in cleaners:
+        thread.join(180)
+    if cleaners:
+        engine = Cluster("t-workload").engine
+        names = [item["Name"] for item in [*engine.get("/networks"), *(engine.get("/volumes")["Volumes"] or [])]]
+        names += [
+            item["Spec"]["Name"] for kind in ("services", "configs", "secrets") for item in engine.get(f"/{kind}")
+        ]
+        assert not [name for name in names if name.startswith("t-wl")]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import NAMESPACE, Cluster, job, server
+from cluster import Cluster, job, server
 
 pytestmark = pytest.mark.docker
 
@@ -86,9 +86,7 @@ def test_a_version_that_no_node_can_take_comes_back(cluster: Cluster) -> None:
 
 def test_a_first_start_that_fails_is_told_soon(cluster: Cluster) -> None:
     begin = time.monotonic()
-    error = cluster.fails(
-        quick(name="bad", args=CRASH), server("web", connects=["bad"]), server("well"), timeout=120
-    )
+    error = cluster.fails(quick(name="bad", args=CRASH), server("web", connects=["bad"]), server("well"), timeout=120)
     assert time.monotonic() - begin < 60
     found = {name: outcome.status for name, outcome in error.result.workloads.items()}
     assert found == {"bad": "failed", "web": "waiting", "well": "healthy"}
@@ -116,15 +114,15 @@ def test_a_job_that_fails_stops_what_builds_on_it(cluster: Cluster) -> None:
 
 def test_ready_is_more_than_alive(cluster: Cluster) -> None:
     probes = {
-        "liveness": {"http": {"port": "http", "path": "/live"}, "interval": 1, "start_period": 10},
+        "liveness": {"http": {"port": "http", "path": "/live"}, "interval": 1, "timeout": 2, "start_period": 5},
         "readiness": {"http": {"port": "http", "path": "/"}, "timeout": 1},
     }
     begin = time.monotonic()
-    result = cluster.apply(server(late=6, probes=probes), server("after", connects=["web"]))
-    assert time.monotonic() - begin > 6 and any("not ready yet" in line for line in result.progress)
+    result = cluster.apply(server(late=5, probes=probes), server("after", connects=["web"]))
+    assert time.monotonic() - begin > 5 and any("not ready yet" in line for line in result.progress)
     assert list(result.workloads) and result.workloads["after"].status == "healthy"
     started = [line for line in result.progress if "after: create" in line]
-    assert float(started[0].split()[0]) > 6, "what connects to it starts when it is ready"
+    assert float(started[0].split()[0]) > 5, "what connects to it starts when it is ready"
     error = cluster.fails(server(late=1000, probes=probes, update={"health_window": 1}), server("after"))
     assert error.result.workloads["web"].status == "rolled back" and "never got ready" in str(error)
 
@@ -133,13 +131,15 @@ def test_what_was_gone_is_forgotten(cluster: Cluster) -> None:
     """The label of the node that has the data is put back where the data are."""
     store = server("store", volumes=[{"name": "data", "path": "/data"}])
     cluster.apply(store)
-    assert cluster.objects()["pins"] == [f"mlops.pin.{NAMESPACE}.store"]
+    assert cluster.objects()["pins"] == [f"mlops.pin.{cluster.namespace}.store"]
     node = cluster.engine.get("/nodes")[0]
-    labels = {key: value for key, value in node["Spec"]["Labels"].items() if "mlops.pin.t-workload" not in key}
+    labels = {
+        key: value for key, value in node["Spec"]["Labels"].items() if f"mlops.pin.{cluster.namespace}." not in key
+    }
     version = str(node["Version"]["Index"])
     cluster.engine.post(f"/nodes/{node['ID']}/update", {**node["Spec"], "Labels": labels}, version=version)
     result = cluster.apply(store)
-    assert result.changed and cluster.objects()["pins"] == [f"mlops.pin.{NAMESPACE}.store"]
+    assert result.changed and cluster.objects()["pins"] == [f"mlops.pin.{cluster.namespace}.store"]
     assert cluster.run("store", "true") == ""
 
 
@@ -149,11 +149,9 @@ def test_killed_at_any_point_it_converges(cluster: Cluster) -> None:
     print(f"seed {seed}")
     moments = random.Random(seed)
     workloads: list[dict[str, Any]] = []
-    for version in range(7):
+    for version in range(6):
         files = [{"path": "/etc/web.ini", "content": f"version {version}"}]
-        store = server(
-            "store", volumes=[{"name": "data", "path": "/data"}], configs=files, update={"health_window": 1}
-        )
+        store = server("store", volumes=[{"name": "data", "path": "/data"}], configs=files, update={"health_window": 1})
         web = server(
             configs=files,
             secrets=[{"name": "web_password", "path": "/run/secrets/password"}],
@@ -163,7 +161,9 @@ def test_killed_at_any_point_it_converges(cluster: Cluster) -> None:
         )
         workloads = [store, web] if version % 2 else [store, web, server(f"extra-{version}")]
         process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("cluster.py"))], stdin=subprocess.PIPE, text=True
+            [sys.executable, str(Path(__file__).with_name("cluster.py")), cluster.namespace],
+            stdin=subprocess.PIPE,
+            text=True,
         )
         assert process.stdin is not None
         process.stdin.write(json.dumps(workloads))
@@ -173,11 +173,11 @@ def test_killed_at_any_point_it_converges(cluster: Cluster) -> None:
         process.wait()
     result = cluster.apply(*workloads)
     assert {outcome.status for outcome in result.workloads.values()} <= {"healthy", "completed", "absent"}
-    assert cluster.run("web", "cat", "/etc/web.ini") == "version 6"
+    assert cluster.run("web", "cat", "/etc/web.ini") == "version 5"
     assert not cluster.apply(*workloads).changed
     found = cluster.objects()
     assert {kind: len(names) for kind, names in found.items()} == {
-        "services": 4,
+        "services": 3,
         "configs": 2,
         "secrets": 1,
         "networks": 1,

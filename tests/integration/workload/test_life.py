@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from cluster import NAMESPACE, SECRETS, Cluster, job, server
+from cluster import SECRETS, Cluster, job, server
 
 pytestmark = pytest.mark.docker
 
@@ -79,7 +79,7 @@ def _files_and_rights(cluster: Cluster) -> None:
 
 def _networks(cluster: Cluster) -> None:
     networks = {network["Name"]: network for network in cluster.engine.get("/networks")}
-    assert networks[f"{NAMESPACE}_data"]["Internal"] and not networks[f"{NAMESPACE}_edge"]["Internal"]
+    assert networks[f"{cluster.namespace}_data"]["Internal"] and not networks[f"{cluster.namespace}_edge"]["Internal"]
     assert cluster.run("web", "wget", "-q", "-O", "-", "http://store:8080/") == "hello"
     found = cluster.run("store", "python3", "-c", "import socket; print(len(socket.gethostbyname_ex('web')[2]))")
     assert found == "2", "a name resolves to the addresses of all healthy tasks"
@@ -128,7 +128,7 @@ def test_what_somebody_changed_by_hand_is_put_right(cluster: Cluster) -> None:
     web = server(env={"COLOUR": "red"}, labels={"team": "a"}, routes=[{"name": "page", "host": "web", "port": "http"}])
     cluster.apply(web, server("other", zone="metrics"))
     wanted = cluster.service("web")["Spec"]
-    strange = cluster.engine.get(f"/networks/{NAMESPACE}_metrics")["Id"]
+    strange = cluster.engine.get(f"/networks/{cluster.namespace}_metrics")["Id"]
 
     def spoil(spec: dict[str, Any]) -> None:
         container = spec["TaskTemplate"]["ContainerSpec"]
@@ -139,7 +139,7 @@ def test_what_somebody_changed_by_hand_is_put_right(cluster: Cluster) -> None:
         spec["TaskTemplate"]["Networks"].append({"Target": strange})
         spec["TaskTemplate"]["Resources"]["Limits"]["MemoryBytes"] *= 2
         spec["Mode"]["Replicated"]["Replicas"] = 3
-        spec["Labels"] = {"mlops.namespace": NAMESPACE, "mlops.set": "platform", "empty": ""}
+        spec["Labels"] = {"mlops.namespace": cluster.namespace, "mlops.set": "platform", "empty": ""}
 
     cluster.edit("web", spoil)
     result = cluster.apply(web, server("other", zone="metrics"))
@@ -149,7 +149,7 @@ def test_what_somebody_changed_by_hand_is_put_right(cluster: Cluster) -> None:
         "Env.EXTRA",
         "Image",
         "Healthcheck.Retries",
-        f"Networks.{NAMESPACE}_metrics",
+        f"Networks.{cluster.namespace}_metrics",
         "Resources.Limits.MemoryBytes",
         "Mode.Replicated.Replicas",
         "Labels.team",
@@ -164,7 +164,7 @@ def test_what_somebody_changed_by_hand_is_put_right(cluster: Cluster) -> None:
     cluster.edit("web", lambda spec: spec["TaskTemplate"].update(ForceUpdate=1))
     assert not cluster.apply(web, server("other", zone="metrics")).changed, "a restart by hand is no drift"
 
-    cluster.engine.delete(f"/services/{NAMESPACE}_web")
+    cluster.engine.delete(f"/services/{cluster.namespace}_web")
     assert cluster.apply(web, server("other", zone="metrics")).workloads["web"].why == ["new"]
 
 
@@ -178,13 +178,13 @@ def test_sets_have_one_owner(cluster: Cluster) -> None:
 
     result = cluster.apply(store)
     assert result.workloads["web"].status == "absent" and result.workloads["web"].changed
-    assert cluster.objects()["services"] == [f"{NAMESPACE}_model-a", f"{NAMESPACE}_store"]
+    assert cluster.objects()["services"] == [f"{cluster.namespace}_model-a", f"{cluster.namespace}_store"]
     error = cluster.fails(store, server("model-a"))
     assert "the set 'models' has a workload of this name" in str(error)
     assert not cluster.apply(store, prune=False).changed
     cluster.apply(set_name="models")
-    assert cluster.objects()["services"] == [f"{NAMESPACE}_store"]
-    assert cluster.objects()["networks"] == [f"{NAMESPACE}_data"]
+    assert cluster.objects()["services"] == [f"{cluster.namespace}_store"]
+    assert cluster.objects()["networks"] == [f"{cluster.namespace}_data"]
 
 
 def test_a_port_of_the_host_moves(cluster: Cluster) -> None:
@@ -196,7 +196,7 @@ def test_a_port_of_the_host_moves(cluster: Cluster) -> None:
     cluster.apply({**web, "env": {"A": "1"}})
     assert cluster.service("web")["Spec"]["UpdateConfig"]["Order"] == "stop-first"
     cluster.apply(server("front", ports=ports, update=update))
-    assert cluster.objects()["services"] == [f"{NAMESPACE}_front"]
+    assert cluster.objects()["services"] == [f"{cluster.namespace}_front"]
 
 
 def test_a_circle_of_connections_starts(cluster: Cluster) -> None:
