@@ -2,21 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs ansible-test sanity on a copy of the tracked files, laid out as ansible-test wants it.
 
-ansible-test fetches pip's bootstrap script from a host that a closed network doesn't reach; it is given one that uses the
-pip that ships with Python.
+ansible-test fetches pip's bootstrap script from a host that a closed network doesn't reach; it is given one that uses
+the pip that ships with Python.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-OUTPUT = ROOT / "tests" / "output"
-COPY = OUTPUT / "ansible_collections" / "mlops" / "onprem"
+from collection import copy
+
 TESTED = (".gitignore", "changelogs/", "galaxy.yml", "meta/", "playbooks/", "plugins/", "README.md", "roles/")
 """What is the collection itself. The rest is not held to Ansible's own rules, but to ruff and mypy."""
 BOOTSTRAP = """\
@@ -25,21 +23,6 @@ sys.path.insert(0, glob.glob(os.path.join(os.path.dirname(ensurepip.__file__), "
 from pip._internal.cli.main import main
 sys.exit(main(["install", *(a for a in sys.argv[1:] if not a.startswith("--no-"))]))
 """
-
-
-def copy_tracked_files() -> None:
-    shutil.rmtree(COPY, ignore_errors=True)
-    listing = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, check=True, capture_output=True, text=True,
-    )
-    for name in filter(None, listing.stdout.split("\0")):
-        if not name.startswith(TESTED) or not (ROOT / name).is_file():
-            continue
-        (COPY / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, COPY / name)
-    subprocess.run(["git", "init", "--quiet"], cwd=COPY, check=True)
-    subprocess.run(["git", "add", "--all"], cwd=COPY, check=True)
 
 
 def home() -> Path:
@@ -53,14 +36,14 @@ def home() -> Path:
 
 
 def main() -> int:
-    copy_tracked_files()
+    made = copy("sanity", *TESTED)
     environment = {**os.environ, "HOME": str(home())}
     user_configuration = Path.home() / ".config" / "pip" / "pip.conf"
     if user_configuration.exists():
         environment.setdefault("PIP_CONFIG_FILE", str(user_configuration))
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     command = ["ansible-test", "sanity", "--color", "no", "--python", version, "--venv", *sys.argv[1:]]
-    return subprocess.run(command, cwd=COPY, env=environment, check=False).returncode
+    return subprocess.run(command, cwd=made, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":
