@@ -110,6 +110,8 @@ class Node:
         if self.pid is not None:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
+        # Left from the last time it would say "ready" too early, and the engine would start in this machine's /run.
+        (self.directory / "run" / "testbed").unlink(missing_ok=True)
         root = [str(self.bed.root)] if self.bed.root else []
         log = (self.directory / "node.log").open("w")
         outer = subprocess.Popen(
