@@ -65,7 +65,7 @@ def _requirement(line: str) -> str:
 
 def image_name(spec: ModelSpec, directory: Path) -> str:
     """``model-`` and 12 digits of the hash of all that the environment comes from; equal ones share an image."""
-    parts: dict[str, object] = {"lock": lock_lines(_text(resolve(directory, spec.requirements)))}
+    parts: dict[str, object] = {"lock": _lines(resolve(directory, spec.requirements))}
     if spec.runtime != "mlops":
         parts["runtime"] = spec.runtime
     if spec.python:
@@ -77,7 +77,7 @@ def image_name(spec: ModelSpec, directory: Path) -> str:
 
 def image_files(spec: ModelSpec, directory: Path) -> dict[str, object]:
     """What goes into the image's build context, by its place there: the lock's own lines, and the class's directory."""
-    lock = "\n".join(lock_lines(_text(resolve(directory, spec.requirements)))) + "\n"
+    lock = "\n".join(_lines(resolve(directory, spec.requirements))) + "\n"
     files: dict[str, object] = {"requirements.txt": {"content": lock}}
     if spec.model_class and spec.model_class.code:
         files["code"] = str(resolve(directory, spec.model_class.code))
@@ -104,6 +104,10 @@ def tree_digest(root: Path) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _lines(lock: Path) -> list[str]:
+    return lock_lines(_text(lock))
 
 
 def _text(path: Path) -> str:
@@ -210,7 +214,13 @@ def local_problems(spec: ModelSpec, directory: Path, path: str) -> list[str]:
     """What is missing or unusable on the control host, under the variable's path."""
     problems: list[str] = []
     if spec.requirements:
-        problems += _lock_file_problems(resolve(directory, spec.requirements), f"{path}.requirements")
+        lock = resolve(directory, spec.requirements)
+        found = _lock_file_problems(lock, f"{path}.requirements")
+        if not found and spec.runtime == "seldon_core" and re.search(r"^numpy==[2-9]", "\n".join(_lines(lock)), re.M):
+            found = [
+                f"{path}.requirements: {lock} has numpy 2, and seldon-core 1.17.1 needs an older one; lock numpy<2"
+            ]
+        problems += found
     if spec.model_class and spec.model_class.code:
         problems += _code_problems(spec.model_class.name, resolve(directory, spec.model_class.code), f"{path}.class")
     source = spec.source

@@ -158,3 +158,11 @@ def test_metrics_are_a_flat_file(declared: dict[str, Any], tmp_path: Path, text:
     found = local_problems(spec_of({**declared, "metrics": "metrics.json"}), tmp_path, "m")
     assert len(found) == bool(message)
     assert all(line.startswith("m.metrics: ") and message in line for line in found)
+
+
+def test_seldons_wrapper_wants_numpy_1(declared: dict[str, Any], tmp_path: Path) -> None:
+    value = {**declared, "runtime": "seldon_core"}
+    found = local_problems(spec_of(value), tmp_path, "m")
+    assert len(found) == 1 and "lock numpy<2" in found[0]
+    (tmp_path / "requirements.txt").write_text(HASHED.replace("2.0.0", "1.26.4"))
+    assert local_problems(spec_of(value), tmp_path, "m") == []
