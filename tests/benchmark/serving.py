@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The model server against Seldon Core 1.17.1's wrapper: requests a second and latency, in one run on this machine.
 
-The same classes in the same environment, two workers each, requests by REST, loopback only; connections stay open where the server lets them
-(the wrapper does with `--oracle-threads 2` and more). The two take turns (A B A B ...), each warm, with one client process
-of plain sockets. Prints a table, and a BAR line; ends with 1 where a ratio is below 2 or the 99th percentile is worse.
+The same classes in the same environment, two workers each, requests by REST, loopback only; connections stay open where
+the server lets them (the wrapper does with `--oracle-threads 2` and more). The two take turns (A B A B ...), each warm,
+with one client process of plain sockets. Prints a table, and a BAR line; ends with 1 where a ratio is below 2 or the
+99th percentile is worse.
 
     python tests/benchmark/serving.py [--seconds 4] [--turns 3] [--connections 16]
 """
@@ -132,9 +133,7 @@ def compare(name: str, rows: list[list[float]], options: argparse.Namespace) -> 
         threads = {ORACLE: {"GUNICORN_THREADS": str(options.oracle_threads)}}
         servers = [
             stack.enter_context(
-                serving(
-                    kind, model_class, directory=HERE / "serving_classes", workers=WORKERS, env=threads.get(kind)
-                )
+                serving(kind, model_class, directory=HERE / "serving_classes", workers=WORKERS, env=threads.get(kind))
             )
             for kind in kinds
         ]
@@ -151,7 +150,8 @@ def compare(name: str, rows: list[list[float]], options: argparse.Namespace) -> 
     p99 = [percentile(latencies[kind], 0.99) for kind in kinds]
     p50 = [percentile(latencies[kind], 0.5) for kind in kinds]
     print(
-        f"{name:20} {ours:9.0f} {oracle:9.0f} {ours / oracle:7.2f}  {p50[0]:8.2f} {p50[1]:8.2f}  {p99[0]:8.2f} {p99[1]:8.2f}",
+        f"{name:20} {ours:9.0f} {oracle:9.0f} {ours / oracle:7.2f}  "
+        f"{p50[0]:8.2f} {p50[1]:8.2f}  {p99[0]:8.2f} {p99[1]:8.2f}",
         flush=True,
     )
     return ours / oracle, p99[0], p99[1], failed
@@ -170,7 +170,10 @@ def main() -> int:
         print("SKIP seldon-core 1.17.1 needs Python 3.11, which is not here")
         return 0
     favour(os.getpid())
-    print(f"{WORKERS} workers each, {options.connections} connections, {os.cpu_count()} cores, median of {options.turns} turns")
+    print(
+        f"{WORKERS} workers each, {options.connections} connections, {os.cpu_count()} cores, "
+        f"median of {options.turns} turns"
+    )
     print(f"{'':20} {'requests/s':>19}          {'p50 ms':>17}  {'p99 ms':>17}")
     print(f"{'':20} {'ours':>9} {'seldon':>9} {'ratio':>7}  {'ours':>8} {'seldon':>8}  {'ours':>8} {'seldon':>8}")
     good = True
@@ -179,8 +182,8 @@ def main() -> int:
         met = ratio >= FACTOR and ours <= oracle and errors == 0
         good = good and met
         print(
-            f"BAR {'met' if met else 'MISSED'}: model server, {name}: {ratio:.1f} times the requests/s of seldon-core 1.17.1 "
-            f"(at least {FACTOR:g}), p99 {ours:.1f} ms against {oracle:.1f} ms, {errors} errors"
+            f"BAR {'met' if met else 'MISSED'}: model server, {name}: {ratio:.1f} times the requests/s of "
+            f"seldon-core 1.17.1 (at least {FACTOR:g}), p99 {ours:.1f} ms against {oracle:.1f} ms, {errors} errors"
         )
     return 0 if good else 1
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""Model servers as processes: ours, Seldon's wrapper, and ours in the wrapper's environment, each in its own environment."""
+"""Model servers as processes: ours, Seldon's wrapper, and ours in the wrapper's environment."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def cache_directory() -> Path:
 
 
 def _make(name: str, locks: list[Path], target: bool) -> Path:
-    """An environment (or, with `target`, a directory of packages) from locks, made once under a name with their hash."""
+    """An environment (or, with `target`, a directory of packages) from locks, made once: its name has their hash."""
     python = python311()
     assert python is not None
     key = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks) + python.encode()).hexdigest()[:12]
@@ -169,7 +169,8 @@ def serving(
             command = [str(python), "-m", "seldon_core.microservice", model_class, "--service-type", "MODEL"]
         else:
             # What the image's .pth file does: the server's packages come after the model's.
-            start = f"import sys, runpy; sys.path.append({str(own)!r}); runpy.run_module('mlops_runtime.serving', run_name='__main__')"
+            run = "runpy.run_module('mlops_runtime.serving', run_name='__main__')"
+            start = f"import sys, runpy; sys.path.append({str(own)!r}); {run}"
             command = [str(python), "-W", "ignore", "-c", start, model_class]
         log = Path(scratch, "log")
         with log.open("wb") as output:

@@ -24,9 +24,8 @@ from google.protobuf import json_format
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[2] / "runtime/src")]
 
-from servers import ORACLE, OURS, OURS_BESIDE_SELDON, Server, python311, serving  # noqa: E402
-
 from mlops_runtime.serving.proto import empty_pb2, prediction_pb2  # noqa: E402
+from servers import ORACLE, OURS, OURS_BESIDE_SELDON, Server, python311, serving  # noqa: E402
 
 pytestmark = pytest.mark.skipif(python311() is None, reason="Seldon Core 1.17.1 needs Python 3.11, which is not here")
 
@@ -153,13 +152,19 @@ BATTERY: dict[str, tuple[dict[str, str], dict[str, Rest | Rpc]]] = {
     "Plain": (
         {},
         {
-            **{key: case for name, body in PAYLOADS.items() for key, case in both(PREDICT, "Seldon/Predict", name, body).items()},
+            **{
+                key: case
+                for name, body in PAYLOADS.items()
+                for key, case in both(PREDICT, "Seldon/Predict", name, body).items()
+            },
             "old path": Rest("/api/v0.1/predictions", ndarray([1])),
             "short path": Rest("/predict", ndarray([1])),
             "Model service": Rpc("Model/Predict", ndarray([1])),
             "get with json": Rest(f"/predict?json={quote(json.dumps(ndarray([1, 2])))}", method="GET"),
             "form with json": Rest(
-                PREDICT, b"json=" + quote(json.dumps(ndarray([1, 2]))).encode(), content_type="application/x-www-form-urlencoded"
+                PREDICT,
+                b"json=" + quote(json.dumps(ndarray([1, 2]))).encode(),
+                content_type="application/x-www-form-urlencoded",
             ),
             "multipart json": Rest(PREDICT, form("data", b'{"ndarray": [[1]]}'), content_type=MULTIPART),
             "multipart text": Rest(PREDICT, form("strData", b"hello"), content_type=MULTIPART),
@@ -197,7 +202,14 @@ BATTERY: dict[str, tuple[dict[str, str], dict[str, Rest | Rpc]]] = {
             "unknown path": Rest("/nowhere", ndarray([1])),
             "wrong method": Rest("/health/ping", ndarray([1])),
             "rpc graph": Rpc("Seldon/GraphMetadata", kind="Empty", answer="SeldonGraphMetadata"),
-            "rest tftensor": Rest(PREDICT, {"data": {"tftensor": {"dtype": "DT_DOUBLE", "tensorShape": {"dim": [{"size": "1"}]}, "doubleVal": [2.5]}}}),
+            "rest tftensor": Rest(
+                PREDICT,
+                {
+                    "data": {
+                        "tftensor": {"dtype": "DT_DOUBLE", "tensorShape": {"dim": [{"size": "1"}]}, "doubleVal": [2.5]}
+                    }
+                },
+            ),
             "rest route in words": Rest("/route", {"strData": "x"}),
         },
     ),
@@ -221,7 +233,17 @@ BATTERY: dict[str, tuple[dict[str, str], dict[str, Rest | Rpc]]] = {
         {
             **{
                 key: case
-                for name in ("integers", "floats", "flat", "cube", "names", "tensor", "tensor with names", "meta", "empty meta")
+                for name in (
+                    "integers",
+                    "floats",
+                    "flat",
+                    "cube",
+                    "names",
+                    "tensor",
+                    "tensor with names",
+                    "meta",
+                    "empty meta",
+                )
                 for key, case in both(PREDICT, "Seldon/Predict", name, PAYLOADS[name]).items()
             },
             **both("/transform-input", "Generic/TransformInput", "transform input", {**ndarray([1, 2]), "meta": META}),
@@ -243,7 +265,9 @@ BATTERY: dict[str, tuple[dict[str, str], dict[str, Rest | Rpc]]] = {
             "health": Rest("/health/status", method="GET"),
             "metadata": Rest("/metadata", method="GET"),
             "rpc metadata": Rpc("Model/Metadata", kind="Empty", answer="SeldonModelMetadata"),
-            "rpc model metadata": Rpc("Seldon/ModelMetadata", {"name": "x"}, "SeldonModelMetadataRequest", "SeldonModelMetadata"),
+            "rpc model metadata": Rpc(
+                "Seldon/ModelMetadata", {"name": "x"}, "SeldonModelMetadataRequest", "SeldonModelMetadata"
+            ),
         },
     ),
     "Kinds": (
@@ -254,7 +278,11 @@ BATTERY: dict[str, tuple[dict[str, str], dict[str, Rest | Rpc]]] = {
                 for kind in [*KINDS, "tagged", "big"]
                 for key, case in both(PREDICT, "Model/Predict", kind, {"strData": kind}).items()
             },
-            **{f"seen {key}": case for name, body in PAYLOADS.items() for key, case in both(PREDICT, "Seldon/Predict", name, body).items()},
+            **{
+                f"seen {key}": case
+                for name, body in PAYLOADS.items()
+                for key, case in both(PREDICT, "Seldon/Predict", name, body).items()
+            },
             "rest nan": Rest(PREDICT, {"strData": "nan"}),
             "rest bad-metric": Rest(PREDICT, {"strData": "bad-metric"}),
             "rest number": Rest(PREDICT, {"strData": "number"}),
@@ -319,9 +347,9 @@ BATTERY: dict[str, tuple[dict[str, str], dict[str, Rest | Rpc]]] = {
 }
 
 NEEDS_FLASK = {"FlaskErrors"}
-#: What ours answers where it differs from the wrapper on purpose: HTTP's status or gRPC's code, and words of the answer.
+#: What ours answers where it differs from the wrapper on purpose: HTTP's status or gRPC's code, and words in it.
 DIFFERENCES: dict[tuple[str, str], tuple[Any, str]] = {
-    # Requests that can't be read are the client's fault: 400 with the reason, where the wrapper says 500 or predicts nothing
+    # Requests that can't be read are the client's fault: 400 with the reason; the wrapper says 500 or predicts nothing
     ("Plain", "ragged"): (400, "MICROSERVICE_BAD_DATA"),
     ("Plain", "wrong shape"): (400, "MICROSERVICE_BAD_DATA"),
     ("Plain", "tensor without values"): (400, "MICROSERVICE_BAD_DATA"),
@@ -351,7 +379,9 @@ def test_same_answers(model_class: str) -> None:
     kinds = [OURS_BESIDE_SELDON] if model_class in NEEDS_FLASK else [OURS, OURS_BESIDE_SELDON]
     wrong: list[str] = []
     with contextlib.ExitStack() as stack:
-        oracle, *ours = (stack.enter_context(serving(kind, model_class, env=env, wait=False)) for kind in (ORACLE, *kinds))
+        oracle, *ours = (
+            stack.enter_context(serving(kind, model_class, env=env, wait=False)) for kind in (ORACLE, *kinds)
+        )
         for server in (oracle, *ours):
             server.wait()
         for name, case in cases.items():

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's cache of models: one directory a tree digest, shared by all replicas on the node, across containers.
 
-An entry appears under its name whole and checked, or not at all. Locks are flock's, which the kernel drops with the process.
+An entry appears under its name whole and checked, or not at all. Locks are flock's: the kernel drops them with the
+process.
 """
 
 from __future__ import annotations

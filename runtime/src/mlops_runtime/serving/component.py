@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: ARG002 - the arguments are the interface
 """What a model's class is written against: Seldon's base class, its answers and its exceptions.
 
 Same names, arguments and attributes as in `seldon_core.user_model` and `seldon_core.flask_utils` of Seldon Core 1.17.1.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""The model of this container, from the node's cache or from MLflow. Standard library only, as Seldon's wrapper runs it too:
+"""The model of this container, from the node's cache or from MLflow. Standard library only, for Seldon's wrapper too:
 
     python -m mlops_runtime.serving.fetch command ...
 
@@ -77,9 +77,7 @@ def _registered_digest(env: Mapping[str, str], name: str, version: str) -> str:
     return digest
 
 
-def _download(
-    env: Mapping[str, str], name: str, version: str, target: Path, report: Callable[[str], None]
-) -> None:
+def _download(env: Mapping[str, str], name: str, version: str, target: Path, report: Callable[[str], None]) -> None:
     report("the model is being fetched")
     _registry(env).download(name, version, target)
 
@@ -115,6 +113,7 @@ def main(command: list[str]) -> int:
             log.error("%s", error)
             return 1
     os.execvp(command[0], command)  # noqa: S606 it becomes the command it was given
+    return 0
 
 
 if __name__ == "__main__":

@@ -67,7 +67,9 @@ def metadata_problems(metadata: dict[str, Any]) -> list[str]:
         if not isinstance(items, list):
             problems.append(f"{name} must be a list")
         else:
-            problems += [f"{name} holds {item!r}, which describes no message" for item in items if not _is_message(item)]
+            problems += [
+                f"{name} holds {item!r}, which describes no message" for item in items if not _is_message(item)
+            ]
     return problems
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counters, gauges and histograms of one process, and what several processes counted together.
 
-A worker counts in plain dictionaries. The supervisor asks every worker for a snapshot when it is scraped, and adds them up.
+A worker counts in plain dictionaries. The supervisor, when scraped, asks every worker for a snapshot and adds them up.
 """
 
 from __future__ import annotations

@@ -98,8 +98,8 @@ class MLflowModel(SeldonComponent):
             pyfunc = importlib.import_module("mlflow.pyfunc")
         except ImportError as error:
             raise ModelError(
-                f"flavours {', '.join(self._flavours)} are loaded by MLflow: add mlflow-skinny and pandas to the model's "
-                f"requirements ({error})"
+                f"flavours {', '.join(self._flavours)} are loaded by MLflow: add mlflow-skinny and pandas to the "
+                f"model's requirements ({error})"
             ) from error
         model = pyfunc.load_model(str(self._directory))
         self._predict = model.predict
@@ -108,7 +108,7 @@ class MLflowModel(SeldonComponent):
 
     # Seldon's methods
 
-    def predict(self, X: Any, names: Any, meta: dict[str, Any] | None = None) -> Any:
+    def predict(self, X: Any, names: Any, meta: dict[str, Any] | None = None) -> Any:  # noqa: ARG002 Seldon's
         return self.predict_rows(self.prepare_rows(X, list(names or [])))
 
     def class_names(self) -> list[str]:
@@ -152,7 +152,9 @@ class MLflowModel(SeldonComponent):
 
     def predict_rows(self, rows: Array) -> Any:
         if self._predict is None:
-            raise SeldonMicroserviceException("the model is not loaded", status_code=503, reason="MICROSERVICE_NOT_READY")
+            raise SeldonMicroserviceException(
+                "the model is not loaded", status_code=503, reason="MICROSERVICE_NOT_READY"
+            )
         table = self._framed(rows) if self._frame_columns is not None else rows
         try:
             answer = self._predict(table)
@@ -185,7 +187,9 @@ def _unpickle(path: Path, flavour: dict[str, Any]) -> Any:
         with path.open("rb") as stream:
             return pickle.load(stream)  # noqa: S301
     except ImportError as error:
-        raise ModelError(f"{path}: loading it takes a package that the model's requirements don't hold: {error}") from error
+        raise ModelError(
+            f"{path}: loading it takes a package that the model's requirements don't hold: {error}"
+        ) from error
 
 
 def _plain(answer: Any) -> Any:

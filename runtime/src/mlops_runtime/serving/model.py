@@ -155,7 +155,7 @@ class Model:
             return legacy(call.request)
         if raw := self._raw[verb]:
             try:
-                return self._strip_metrics(raw(call.request), verb, call.is_proto)
+                return self._strip_metrics(raw(call.request), verb)
             except SeldonNotImplementedError:
                 pass
         if not call.read:
@@ -197,9 +197,7 @@ class Model:
         metrics = self._custom_metrics(call.verb.tag, response.metrics)
         return self._pack(call.request, call.is_proto, response, meta, metrics)
 
-    def _pack(
-        self, request: Any, is_proto: bool, response: Any, meta: Json | None, metrics: list[Json], path: Any = None
-    ) -> Any:
+    def _pack(self, request: Any, is_proto: bool, response: Any, meta: Json | None, metrics: list[Json]) -> Any:
         """Data and meta as a message. Tags and metrics of the request come back with the class's added."""
         answer_meta: Json = {}
         tags = meta.get("tags", {}) if meta else {}
@@ -264,7 +262,7 @@ class Model:
         self.registry.update(metrics, tag)
         return metrics  # type: ignore[no-any-return]
 
-    def _strip_metrics(self, answer: Any, verb: Verb, is_proto: bool) -> Any:
+    def _strip_metrics(self, answer: Any, verb: Verb) -> Any:
         """Count the metrics in a message that the class made itself."""
         if isinstance(answer, messages.SeldonMessage):
             metrics = json_of_proto(answer.meta).get("metrics", []) if answer.HasField("meta") else []
@@ -290,12 +288,12 @@ class Model:
             return legacy(request)
         if raw := self._raw[AGGREGATE]:
             try:
-                return self._strip_metrics(raw(request), AGGREGATE, is_proto)
+                return self._strip_metrics(raw(request), AGGREGATE)
             except SeldonNotImplementedError:
                 pass
         if is_proto:
             parts = list(request.seldonMessages)
-            opened = [features_of_proto(part) for part in parts]
+            opened: list[tuple[Any, Json | None, list[str]]] = [features_of_proto(part) for part in parts]
         else:
             listed = request.get("seldonMessages") if isinstance(request, dict) else request
             if not isinstance(listed, list):
@@ -326,7 +324,7 @@ class Model:
             return proto_of_json(answer or {}, messages.SeldonMessage)
         if raw := self._raw[FEEDBACK]:
             try:
-                return self._strip_metrics(raw(request), FEEDBACK, True)
+                return self._strip_metrics(raw(request), FEEDBACK)
             except SeldonNotImplementedError:
                 pass
         data: Any = None

@@ -47,7 +47,9 @@ class Registry:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise RegistryError(f"MLFLOW_TRACKING_URI: {uri!r} is no http or https address")
         self._uri = uri.rstrip("/")
-        self._shown = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}".rstrip("/")
+        self._shown = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}".rstrip(
+            "/"
+        )
         self._credentials = credentials
         self._context = ssl.create_default_context() if parts.scheme == "https" else None
 

@@ -213,7 +213,7 @@ class LoadingApp:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         if scope["path"] in ("/health/ping", "/live"):
             await respond(send, 200, b"pong", _TEXT)
             return
@@ -232,7 +232,9 @@ async def read_body(receive: Receive, limit: int) -> bytes:
         if len(body) > limit:
             break
     if len(body) > limit:
-        raise SeldonMicroserviceException(f"The request has more than {limit} bytes", 413, reason="MICROSERVICE_TOO_LARGE")
+        raise SeldonMicroserviceException(
+            f"The request has more than {limit} bytes", 413, reason="MICROSERVICE_TOO_LARGE"
+        )
     return body
 
 

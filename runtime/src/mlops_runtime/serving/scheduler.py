@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who calls the model when: a bounded queue before it, and rows of concurrent requests in one call.
 
-The model is called on the main thread between two turns of the event loop, as Seldon's wrapper calls it: one request at a
-time, no hand-over. A model that turns out to be slow moves to a thread of its own, so that health checks, new requests
-and refusals don't wait for it.
+The model is called on the main thread between two turns of the event loop, as Seldon's wrapper calls it: one request
+at a time, no hand-over. A model that turns out to be slow moves to a thread of its own, so that health checks, new
+requests and refusals don't wait for it.
 """
 
 from __future__ import annotations
@@ -132,7 +132,9 @@ class Scheduler:
                 continue
             held = job.call.rows if job.call is not None else None
             job_kind = None if held is None else (held.dtype, held.shape[1:], job.call.is_proto if job.call else None)
-            if jobs and (kind is None or job_kind != kind or rows + len(held if held is not None else ()) > self._limits.rows):
+            if jobs and (
+                kind is None or job_kind != kind or rows + len(held if held is not None else ()) > self._limits.rows
+            ):
                 break
             jobs.append(self._queue.popleft())
             if job_kind is None:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Seldon's names, from seldon_core itself where the model's environment has it, and else from here.
 
-A class of a user's raises and returns objects of the package that it imports; they must be the ones that the server knows.
+A user's class raises and returns objects of the package that it imports; they must be those that the server knows.
 """
 
 from __future__ import annotations

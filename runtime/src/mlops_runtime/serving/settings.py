@@ -143,7 +143,9 @@ def parse_parameters(text: str) -> dict[str, Any]:
             try:
                 parameters[name] = _TYPES[kind](value)
             except (TypeError, ValueError) as error:
-                raise SettingsError(f"Bad model parameter: {name} with value {value} can't be parsed as a {kind}") from error
+                raise SettingsError(
+                    f"Bad model parameter: {name} with value {value} can't be parsed as a {kind}"
+                ) from error
         elif kind == "BOOL":
             raise SettingsError(f"Bad model parameter: {name} with value {value} can't be parsed as a BOOL")
         else:
@@ -178,7 +180,9 @@ def _say_ignored(options: argparse.Namespace, env: Mapping[str, str]) -> None:
         log.warning("%s is ignored: workers answer REST and gRPC alike", environment.WRAPPER_GRPC_THREADS)
     if options.pidfile:
         log.warning("--pidfile is ignored")
-    if flask := sorted(name for name in env if name.startswith("FLASK_") and name != environment.WRAPPER_SINGLE_THREADED):
+    if flask := sorted(
+        name for name in env if name.startswith("FLASK_") and name != environment.WRAPPER_SINGLE_THREADED
+    ):
         log.warning("There is no Flask here; ignored: %s", ", ".join(flask))
 
 

@@ -52,29 +52,29 @@ class Columns:
 
     def check(self, features: Any, names: list[str]) -> Array:
         """The rows in the signature's order and types. Raises InputError."""
-        features = _array(features)
+        rows = _array(features)
         wanted = len(self.columns)
-        if features.ndim != 2:
+        if rows.ndim != 2:
             raise InputError(
-                f"the model takes rows of {wanted} columns: an array of 2 dimensions, not {features.ndim} "
-                f"(shape {list(features.shape)})"
+                f"the model takes rows of {wanted} columns: an array of 2 dimensions, not {rows.ndim} "
+                f"(shape {list(rows.shape)})"
             )
         if names:
-            features = self._ordered(features, [str(name) for name in names])
-        if features.shape[1] != wanted:
-            raise InputError(f"the model takes {wanted} columns ({_listed(self.names)}), not {features.shape[1]}")
-        if len(features) == 0:
+            rows = self._ordered(rows, [str(name) for name in names])
+        if rows.shape[1] != wanted:
+            raise InputError(f"the model takes {wanted} columns ({_listed(self.names)}), not {rows.shape[1]}")
+        if len(rows) == 0:
             raise InputError("there are no rows")
         dtype = self.dtype
         if dtype is not np.object_:
-            if np.dtype(dtype) == features.dtype:
-                return features
-            if features.dtype.kind in "iuf" and dtype is np.float64:
-                return features.astype(np.float64)
-            return _cast(features, self.columns[0].type, "the table")
-        table = np.empty(features.shape, dtype=object)
+            if np.dtype(dtype) == rows.dtype:
+                return rows
+            if rows.dtype.kind in "iuf" and dtype is np.float64:
+                return np.asarray(rows, dtype=np.float64)
+            return _cast(rows, self.columns[0].type, "the table")
+        table = np.empty(rows.shape, dtype=object)
         for position, column in enumerate(self.columns):
-            table[:, position] = _cast(features[:, position], column.type, f"column {column.name or position}")
+            table[:, position] = _cast(rows[:, position], column.type, f"column {column.name or position}")
         return table
 
     def _ordered(self, features: Array, names: list[str]) -> Array:
@@ -101,19 +101,19 @@ class Tensor:
     shape: tuple[int, ...]
 
     def check(self, features: Any, _names: list[str]) -> Array:
-        features = _array(features)
-        fits = len(features.shape) == len(self.shape) and all(
-            wanted in (-1, length) for wanted, length in zip(self.shape, features.shape, strict=True)
+        array = _array(features)
+        fits = len(array.shape) == len(self.shape) and all(
+            wanted in (-1, length) for wanted, length in zip(self.shape, array.shape, strict=True)
         )
         if not fits:
-            raise InputError(f"the model takes an array of shape {list(self.shape)}, not {list(features.shape)}")
-        if features.size == 0:
+            raise InputError(f"the model takes an array of shape {list(self.shape)}, not {list(array.shape)}")
+        if array.size == 0:
             raise InputError("there are no rows")
         wanted = np.dtype(self.dtype)
-        if features.dtype == wanted:
-            return features
+        if array.dtype == wanted:
+            return array
         name = {"f": "double", "i": "long", "u": "long", "b": "boolean"}.get(wanted.kind, "string")
-        return _cast(features, name, "the array").astype(wanted)
+        return _cast(array, name, "the array").astype(wanted)
 
 
 def signature_of(text: str | None) -> Columns | Tensor | None:

@@ -10,8 +10,8 @@ from mlops_runtime.serving.seldon import SeldonMicroserviceException
 class State:
     """Loading, then ready, then draining."""
 
-    def __init__(self, reason: str | None = None) -> None:
-        self._not_ready: str | None = reason or "the model is loading"
+    def __init__(self) -> None:
+        self._not_ready: str | None = "the model is loading"
         self.draining = False
 
     def because(self, reason: str) -> None:
@@ -23,9 +23,6 @@ class State:
     def drain(self) -> None:
         """From now on unready on the health paths only: requests on their way are still answered."""
         self.draining = True
-
-    def not_ready(self) -> str | None:
-        return self._not_ready
 
     def require_ready(self) -> None:
         if self._not_ready is not None:

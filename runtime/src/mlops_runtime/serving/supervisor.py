@@ -262,7 +262,9 @@ class Supervisor:
                 elif "ready" in message:
                     child.ready = True
                     ready = sum(child.ready for child in self._children.values())
-                    log.info("%d of %d workers serve on port %d", ready, self._settings.workers, self._settings.http_port)
+                    log.info(
+                        "%d of %d workers serve on port %d", ready, self._settings.workers, self._settings.http_port
+                    )
                 elif "snapshot" in message:
                     child.latest, child.asked = message["snapshot"], False
 
@@ -297,14 +299,15 @@ class Supervisor:
                     if not data:
                         return
                     head += data
-                target = (head.split(b"\r\n", 1)[0].split(b" ") + [b"", b""])[1].split(b"?")[0].decode("latin-1")
+                target = [*head.split(b"\r\n", 1)[0].split(b" "), b""][1].split(b"?")[0].decode("latin-1")
                 if target in ("/prometheus", "/metrics", self._settings.metrics_path):
                     status, kind, body = "200 OK", CONTENT_TYPE, render(self._collect())
                 else:
                     status, kind, body = "404 Not Found", "text/plain", b"metrics are at /prometheus\n"
                 connection.sendall(
                     f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-                    "Connection: close\r\n\r\n".encode() + body
+                    "Connection: close\r\n\r\n".encode()
+                    + body
                 )
             except OSError as error:
                 log.debug("A scrape broke off: %s", error)

@@ -142,7 +142,7 @@ class Worker:
 
 
 def load_model(user: Any) -> None:
-    """The class's load(). Unlike Seldon's wrapper, an AttributeError in it is a failure: the model isn't loaded then."""
+    """The class's load(). Unlike Seldon's wrapper, an AttributeError in it is a failure: nothing is loaded then."""
     if not hasattr(user, "load"):
         return
     try:

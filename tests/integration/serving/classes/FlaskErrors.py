@@ -17,7 +17,7 @@ class FlaskErrors(SeldonComponent):
     model_error_handler = Blueprint("error_handlers", __name__)
 
     @model_error_handler.app_errorhandler(OwnError)
-    def handle(error):  # noqa: N805
+    def handle(error):
         response = jsonify({"own": error.message})
         response.status_code = error.status
         return response

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-
 from mlops_runtime.serving import payload
 from mlops_runtime.serving.seldon import messages
 
