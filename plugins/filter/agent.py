@@ -21,7 +21,8 @@ def agent_tokens(clients: Any, secret_values: Any) -> str:
         token = secret_values.get(f"agent_token_{name}")
         if not token:
             raise AnsibleFilterError(
-                f"agent_clients.{name}: there is no secret agent_token_{name}: add it to secrets_extra, or set it in mlops_secrets"
+                f"agent_clients.{name}: there is no secret agent_token_{name}: "
+                "add it to secrets_extra, or set it in mlops_secrets"
             )
         found[str(name)] = {**(rights or {}), "token_sha256": hashlib.sha256(str(token).encode()).hexdigest()}
     return json.dumps(found, sort_keys=True)

@@ -64,7 +64,8 @@ def _names(certificate: x509.Certificate) -> list[str]:
 
 def _covers(name: str, host: str) -> bool:
     if name.startswith("*."):
-        return host.partition(".")[2].lower() == name[2:].lower()
+        # Clients take no wildcard below a domain of one label.
+        return "." in name[2:] and host.partition(".")[2].lower() == name[2:].lower()
     return name.lower() == host.lower()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from stand import NAMESPACE, Stand, standing  # noqa: E402
+from stand import NAMESPACE, Stand, standing
 
 CLIENTS = {
     "operator": {},
@@ -21,5 +21,6 @@ CLIENTS = {
 @pytest.fixture(scope="session")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     secrets = {"agent_token_operator": "o" * 48, "agent_token_tester": "t" * 48, "tester_password": "p" * 20}
-    with standing(tmp_path_factory.mktemp("stand"), agent_clients=CLIENTS, stand_secret_values=secrets) as stand:
+    variables = {"agent_clients": CLIENTS, "agent_wait_timeout": 30, "stand_secret_values": secrets}
+    with standing(tmp_path_factory.mktemp("stand"), **variables) as stand:
         yield stand

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""A small server for the tests: tells who it is; ready after READY_AFTER seconds; goes on for DRAIN seconds once told to stop."""
+"""Tells who it is; ready after READY_AFTER seconds; goes on for DRAIN seconds once told to stop."""
 
 import http.server
 import json
@@ -23,7 +23,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.rfile.read(length)
         ready = time.monotonic() - BEGUN >= READY_AFTER
         status = 200 if ready or self.path == "/live" else 503
-        answer = {"server": socket.gethostname(), "path": self.path, "received": length, "version": os.environ.get("VERSION")}
+        answer = {
+            "server": socket.gethostname(),
+            "path": self.path,
+            "received": length,
+            "version": os.environ.get("VERSION"),
+        }
         body = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

@@ -68,7 +68,7 @@ def test_a_killed_replica_is_gone_within_about_a_second(stand: Stand) -> None:
     assert not load.failures, load.failures[:5]
     assert told < 2
     print(
-        f"BAR a killed replica: out of the configuration after {told:.2f} s (about 1), successor in after {back:.1f} s; "
+        f"BAR a killed replica: out of the configuration after {told:.2f} s (about 1), successor in after {back:.1f}; "
         f"{load.total} requests, none failed, the slowest {load.slowest:.2f} s"
     )
 
