@@ -470,12 +470,14 @@ class SwarmBackend(Backend):
         """Tasks of a removed service remain until their containers have stopped."""
         until = time.monotonic() + grace + REMOVAL
         left = set(ids)
+        up = {node["ID"] for node in self.engine.get("/nodes") if node["Status"]["State"] == "ready"}
         while left and time.monotonic() < until:
-            tasks = self.engine.get("/tasks")
             left = {
                 task["ServiceID"]
-                for task in tasks
-                if task.get("ServiceID") in left and state(task) in ("running", "starting", "preparing", "ready")
+                for task in self.engine.get("/tasks")
+                if task.get("ServiceID") in left
+                and task.get("NodeID") in up
+                and state(task) in ("running", "starting", "preparing", "ready")
             }
             if left:
                 time.sleep(0.2)

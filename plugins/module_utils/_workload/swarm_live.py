@@ -18,6 +18,8 @@ FAILED = ("failed", "rejected", "orphaned")
 ENDED = (*FAILED, "complete", "shutdown", "remove")
 ROLLING = ("updating", "rollback_started")
 PULL = "pull"
+# In these a value that says nothing elsewhere (0, empty) says something.
+VERBATIM = ("Env", "Labels", "Mode")
 KEYED = ("Env", "Labels", "Configs", "Secrets", "Mounts", "Networks", "Ports")
 
 
@@ -316,6 +318,6 @@ def _files(items: Any, dropped: str) -> dict[str, Any]:
 
 def _pruned(value: Any) -> Any:
     if isinstance(value, Mapping):
-        found = {key: item if key in ("Env", "Labels") else _pruned(item) for key, item in value.items()}
+        found = {key: item if key in VERBATIM else _pruned(item) for key, item in value.items()}
         return {key: item for key, item in found.items() if item not in (None, "", {}, []) and item != 0}
     return [_pruned(item) for item in value] if isinstance(value, (list, tuple)) else value

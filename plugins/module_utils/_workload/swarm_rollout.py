@@ -316,8 +316,20 @@ class Rollout:
             return None
         if unit.stuck_since is None:
             unit.stuck_since = time.monotonic()
-        patience = min(STUCK, unit.rendered.workload.update.health_window) + unit.rendered.workload.stop_grace
-        return reasons[0] if time.monotonic() - unit.stuck_since > patience else None
+        workload = unit.rendered.workload
+        patience = min(STUCK, workload.update.health_window) if unit.action in ("update", "retry") else STUCK
+        if time.monotonic() - unit.stuck_since <= patience + workload.stop_grace:
+            return None
+        return reasons[0] + self._where_data_are(unit)
+
+    def _where_data_are(self, unit: Unit) -> str:
+        """It may run on one node only, and that node is away."""
+        assert self.objects is not None
+        for node in self.objects.nodes:
+            if (node["Spec"].get("Labels") or {}).get(unit.rendered.pin or "") == "true":
+                state_of = f"{node['Status']['State']}, {node['Spec'].get('Availability')}"
+                return f" (its data are on {self.objects.node_name(node['ID'])}, which is {state_of})"
+        return ""
 
     def _reason(self, unit: Unit, tasks: list[dict[str, Any]], service: Mapping[str, Any]) -> str:
         """Why the newest task of the wanted version failed, or what it is doing instead of being healthy."""
