@@ -111,8 +111,8 @@ class Supervisor:
         gc.freeze()
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._stopping = True
-        if not self._serving:
+        first, self._stopping = not self._stopping, True
+        if first and not self._serving:
             raise Stopped(0)
 
     # Processes
@@ -121,9 +121,12 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         sys.stdout.flush()
         sys.stderr.flush()
+        # A signal to a child that still has the supervisor's handlers would be lost: it waits until the child has its own.
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
         pid = os.fork()
         if pid == 0:
             self._become_child(ours, theirs, role, target)
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         theirs.close()
         child = self._children[pid] = Child(pid, ours, role)
         self._selector.register(ours, selectors.EVENT_READ, child)
@@ -138,6 +141,7 @@ class Supervisor:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: the supervisor passes it on
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
             self._selector.close()
             for opened in (ours, *self._listeners, *(child.line for child in self._children.values())):
                 opened.close()
