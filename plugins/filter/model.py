@@ -43,7 +43,7 @@ IMAGE_TAG = "mlops.image"
 
 @dataclass(frozen=True)
 class Declared:
-    """A sound declaration, where it stands in the variable, and the directory that its paths count from."""
+    """A declaration, where it stands in the variable, and the directory that its paths count from."""
 
     path: str
     directory: Path
@@ -51,7 +51,7 @@ class Declared:
 
 
 def _read(models: Any, directory: str) -> tuple[list[Declared], list[str]]:
-    """The sound declarations, and what is wrong with the others."""
+    """The declarations as far as they can be read, and what is wrong with them."""
     if isinstance(models, (str, Mapping)) or not isinstance(models, Sequence):
         return [], [f"{VARIABLE}: must be a list of models, not {type(models).__name__}"]
     declared: list[Declared] = []
@@ -73,7 +73,7 @@ def _read(models: Any, directory: str) -> tuple[list[Declared], list[str]]:
         values.append((path, value))
         spec, found = parse_model(value, path)
         problems += found
-        if spec is not None and not found:
+        if spec is not None:
             declared.append(Declared(path, place, spec))
     return declared, problems + repeated_names(values)
 
