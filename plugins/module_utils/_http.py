@@ -299,7 +299,7 @@ class HttpClient:
         except BROKEN as error:
             self._drop()
             raise self._broken(method, path, error, patience) from error
-        # read1 never notices the end of a body whose length is known; unclosed, the connection takes no further request.
+        # read1 doesn't notice the end of a body of known length; unclosed, the connection takes no further request.
         response.close()
         if response.will_close:
             self._drop()

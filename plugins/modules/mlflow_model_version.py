@@ -370,7 +370,6 @@ request:
   type: dict
 """
 
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -393,10 +392,6 @@ def unknown(module: AnsibleModule) -> dict[str, Any]:
     if module.params["state"] == "absent":
         return {"changed": False, "model_version": None, "registered": False, "datasets": []}
     wanted = Wanted.of(module.params)
-    if wanted.path is not None and not Path(wanted.path).exists():
-        # Another task of the same playbook may have yet to make it.
-        module.warn(f"path: {wanted.path} does not exist yet")
-        return wanted.would_be(None, with_files=False)
     return wanted.would_be(wanted.digest())
 
 

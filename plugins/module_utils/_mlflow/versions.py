@@ -97,7 +97,7 @@ class Wanted:
             "status": "",
         }
 
-    def would_be(self, digest: str | None, *, with_files: bool = True) -> dict[str, Any]:
+    def would_be(self, digest: str | None) -> dict[str, Any]:
         """The result in check mode on an empty server."""
         tags = self.metadata.tags | ({DIGEST_TAG: digest} if digest else {})
         version = self.blank(digest) | {
@@ -105,7 +105,7 @@ class Wanted:
             "tags": dict(sorted(tags.items())),
             "aliases": sorted(self.aliases),
         }
-        datasets = [dataset.entry() for dataset in self.datasets] if with_files else []
+        datasets = [dataset.entry() for dataset in self.datasets]
         return {
             "changed": True,
             "registered": True,

@@ -142,8 +142,12 @@ def call(server: Server, capsys: pytest.CaptureFixture[str]) -> Call:
         given |= {"_ansible_check_mode": check, "_ansible_diff": True, "_ansible_remote_tmp": str(server.folder)}
         module = importlib.import_module(f"ansible_collections.mlops.onprem.plugins.modules.{name}")
         capsys.readouterr()
-        with patch_module_args(given | args), pytest.raises(SystemExit):
-            module.main()
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            with patch_module_args(given | args), pytest.raises(SystemExit):
+                module.main()
+        finally:
+            signal.signal(signal.SIGTERM, handler)
         result: dict[str, Any] = json.loads(capsys.readouterr().out)
         assert PASSWORD not in json.dumps(result | {"invocation": None})
         return result
@@ -171,7 +175,8 @@ def proxy(server: Server) -> Iterator[Proxy]:
             if state.alter and self.command == "PUT":
                 body = b"32\r\n" + body[4:]
             connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-            headers = {key: value for key, value in self.headers.items() if key.lower() not in ("host", "connection")}
+            own = ("host", "connection", "content-length")
+            headers = {key: value for key, value in self.headers.items() if key.lower() not in own}
             connection.request(
                 self.command, self.path, body=body, headers=headers | {"Host": f"127.0.0.1:{server.port}"}
             )
@@ -179,7 +184,7 @@ def proxy(server: Server) -> Iterator[Proxy]:
             data = answer.read()
             connection.close()
             if fault == SLOW:
-                time.sleep(3)
+                threading.Event().wait(9)
             with contextlib.suppress(OSError):
                 self.answer(answer.status, data, cut=fault == HALF)
 

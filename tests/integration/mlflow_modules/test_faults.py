@@ -26,7 +26,7 @@ def at(method: str, part: str, what: Any, after: int = 0) -> Callable[[str, str,
     seen = [0]
 
     def fault(asked: str, path: str, times: int) -> Any:
-        if asked != method or part not in path:
+        if asked != method or not (path.partition("?")[0].endswith(part) or (part.endswith("/") and part in path)):
             return None
         seen[0] += 1
         return what if seen[0] > after else None
@@ -44,7 +44,7 @@ def at(method: str, part: str, what: Any, after: int = 0) -> Callable[[str, str,
         ("POST", "/experiments/create", HALF, 0, "the answer broke off"),
         ("POST", "/runs/create", 500, 0, "HTTP 500: the disk is full"),
         ("POST", "/runs/create", HALF, 0, "the answer broke off"),
-        ("POST", "/runs/create", SLOW, 0, "no complete answer within 2 s"),
+        ("POST", "/runs/create", SLOW, 0, "no complete answer within 6 s"),
         ("POST", "/logged-models", HALF, 0, "the answer broke off"),
         ("POST", "/runs/log-batch", 500, 0, "HTTP 500: the disk is full"),
         ("POST", "/runs/log-inputs", REFUSE, 0, "closed the connection"),
@@ -52,7 +52,7 @@ def at(method: str, part: str, what: Any, after: int = 0) -> Callable[[str, str,
         ("POST", "/registered-models/create", HALF, 0, "the answer broke off"),
         ("POST", "/model-versions/create", 500, 0, "HTTP 500: the disk is full"),
         ("POST", "/model-versions/create", HALF, 0, "the answer broke off"),
-        ("POST", "/model-versions/create", SLOW, 0, "no complete answer within 2 s"),
+        ("POST", "/model-versions/create", SLOW, 0, "no complete answer within 6 s"),
     ],
 )
 def test_nothing_is_half_registered(
@@ -69,7 +69,7 @@ def test_nothing_is_half_registered(
         "datasets": [{"name": "d", "path": str(trained / "train.csv")}],
         "concurrency": 2,
     }
-    result = call("mlflow_model_version", tracking_uri=proxy.uri, timeout=2, **options)
+    result = call("mlflow_model_version", tracking_uri=proxy.uri, timeout=6 if what == SLOW else 30, **options)
     if message is None:
         assert result["registered"]
         return
@@ -184,8 +184,6 @@ def test_check_mode_of_a_version_before_there_is_a_server(call: Call, tiny: Path
     nowhere: dict[str, Any] = {"tracking_uri": f"http://127.0.0.1:{free_port()}", "unreachable_in_check": "ignore"}
     result = call("mlflow_model_version", check=True, name="x", path=str(tiny), aliases=["champion"], **nowhere)
     assert result["changed"] and result["registered"] and len(result["model_version"]["sha256"]) == 64
-    yet_to_come = call("mlflow_model_version", check=True, name="x", path=str(tiny / "later"), **nowhere)
-    assert yet_to_come["changed"] and "does not exist yet" in yet_to_come["warnings"][0]
     (tiny / "MLmodel").unlink()
     wrong = call("mlflow_model_version", check=True, name="x", path=str(tiny), **nowhere)
     assert wrong["failed"] and "has no MLmodel file" in wrong["msg"]

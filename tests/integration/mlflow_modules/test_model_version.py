@@ -13,9 +13,9 @@ import pytest
 from mlflow_server import ADMIN, PASSWORD, ROOT, Call, Proxy, Server
 
 LOAD = """
-import json, sys, mlflow
+import json, sys, mlflow, numpy
 model = mlflow.pyfunc.load_model(sys.argv[1])
-print(json.dumps({"y": [int(y) for y in model.predict([[0.9, 0.1, 0.1], [0.1, 0.9, 0.9]])]}))
+print(json.dumps({"y": [int(y) for y in model.predict(numpy.array([[0.9, 0.1, 0.1], [0.1, 0.9, 0.9]]))]}))
 """
 READ = """
 import json, sys, mlflow
