@@ -67,15 +67,9 @@ def validate(folder: Path, **variables: Any) -> list[str]:
     (folder / "vars.json").write_text(json.dumps({"out": str(folder / "out.json"), **variables}))
     done = subprocess.run(
         [
-            ansible,
-            "-i",
-            inventory,
-            "-e",
-            f"@{folder / 'vars.json'}",
-            "-e",
-            f"ansible_python_interpreter={sys.executable}",
-        ]
-        + [str(folder / "play.yml")],
+            *(ansible, "-i", inventory, "-e", f"@{folder / 'vars.json'}"),
+            *("-e", f"ansible_python_interpreter={sys.executable}", folder / "play.yml"),
+        ],
         cwd=ROOT,
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
         capture_output=True,

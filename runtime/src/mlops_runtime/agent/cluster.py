@@ -43,10 +43,11 @@ def looker(connect: Callable[[], Backend]) -> Callable[[], list[Observed]]:
         try:
             if not kept:
                 kept.append(connect())
-            return kept[0].observe()
+            observed: list[Observed] = kept[0].observe()
         except Exception:
             kept.clear()
             raise
+        return observed
 
     return observe
 

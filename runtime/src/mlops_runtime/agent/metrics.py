@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
-
-disable_created_metrics()
+from prometheus_client import Counter, Gauge, Histogram
 
 OBSERVATIONS = Counter("mlops_agent_observations_total", "Looks at the cluster.", ["outcome"])
 OBSERVATION_SECONDS = Histogram(
