@@ -137,7 +137,7 @@ options:
     description: Filled in by the action plugin.
     type: dict
 author:
-  - The mlops.onprem authors
+  - The mlops.onprem authors (@mlops-onprem)
 """
 
 EXAMPLES = r"""
@@ -199,6 +199,8 @@ MIRRORS = (
     "https_proxy",
     "no_proxy",
 )
+# Addresses may hold credentials.
+PRIVATE = {"apt_sources", "pip_index_url", "go_proxy", "maven_mirror", "http_proxy", "https_proxy"}
 
 
 def main() -> None:
@@ -216,7 +218,7 @@ def main() -> None:
             "mirrors": {
                 "type": "dict",
                 "default": {},
-                "options": {name: {"type": "str", "default": ""} for name in MIRRORS},
+                "options": {name: {"type": "str", "default": "", "no_log": name in PRIVATE} for name in MIRRORS},
             },
             "push": {"type": "bool", "default": True},
             "network": {"type": "str", "choices": ["default", "host"], "default": "default"},

@@ -66,7 +66,7 @@ options:
     type: float
     default: 4
 author:
-  - The mlops.onprem authors
+  - The mlops.onprem authors (@mlops-onprem)
 """
 
 EXAMPLES = r"""

@@ -91,7 +91,7 @@ options:
     type: bool
     default: false
 author:
-  - The mlops.onprem authors
+  - The mlops.onprem authors (@mlops-onprem)
 """
 
 EXAMPLES = r"""

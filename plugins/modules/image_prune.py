@@ -29,7 +29,7 @@ options:
     type: path
     default: /var/run/docker.sock
 author:
-  - The mlops.onprem authors
+  - The mlops.onprem authors (@mlops-onprem)
 """
 
 EXAMPLES = r"""

@@ -82,7 +82,7 @@ options:
     type: int
     default: 60
 author:
-  - The mlops.onprem authors
+  - The mlops.onprem authors (@mlops-onprem)
 """
 
 EXAMPLES = r"""

@@ -59,7 +59,7 @@ options:
     type: int
     default: 30
 author:
-  - The mlops.onprem authors
+  - The mlops.onprem authors (@mlops-onprem)
 """
 
 EXAMPLES = r"""

@@ -153,6 +153,16 @@ def test_killed_between_build_and_push_it_is_only_pushed(site: Site, tmp_path: P
     assert again.images == first.images
 
 
+def test_a_base_image_of_the_sites_own(site: Site) -> None:
+    key = our_table().key("base")
+    own = site.run(images_wanted=["base"]).images["base"]
+    made = site.run(images_wanted=["base"], images_base_from=own)
+    assert "base: built in" in made.output and made.images["base"] != own
+    layers = inspect(made.images["base"], "image")["RootFS"]["Layers"]
+    assert layers[: len(inspect(own, "image")["RootFS"]["Layers"])] == inspect(own, "image")["RootFS"]["Layers"]
+    assert inspect(f"{site.address}/base:{key}", "image")["Config"]["User"] == "10001:10001"
+
+
 def test_a_failing_build_says_why_and_stops(site: Site, tmp_path: Path) -> None:
     bad = recipe(tmp_path / "bad", "ARG BASE\nFROM ${BASE}\nRUN echo the-reason-why; exit 3\n")
     after = recipe(tmp_path / "after", "ARG BASE\nFROM ${BASE}\nRUN true\n")

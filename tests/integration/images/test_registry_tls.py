@@ -74,6 +74,13 @@ def test_tls_and_users(tls_site: Site, tmp_path: Path) -> None:
     second = site.run(**wanted)
     assert second.changed == 0 and second.images == first.images
 
+    # A build host that has forgotten the base image gets it from the registry, with the user's password.
+    for tag in docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{site.address}/base").split():
+        docker("image", "rm", tag)
+    again = {**row, "build": {**row["build"], "files": {"note": {"content": "y"}}}}  # type: ignore[dict-item]
+    third = site.run(images_wanted=["noted"], images_extra={"noted": again})
+    assert "base: building" not in third.output and third.images != first.images
+
 
 def test_health_and_rotation(tls_site: Site) -> None:
     site = tls_site
