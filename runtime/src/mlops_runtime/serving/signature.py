@@ -124,7 +124,7 @@ def signature_of(text: str | None) -> Columns | Tensor | None:
     if len(specs) == 1 and specs[0].get("type") == "tensor":
         tensor = specs[0]["tensor-spec"]
         return Tensor(tensor["dtype"], tuple(tensor["shape"]))
-    if all(spec.get("type") in _NUMPY for spec in specs):
+    if all(str(spec.get("type")) in _NUMPY for spec in specs):
         return Columns(
             tuple(Column(str(spec.get("name", "")), spec["type"], spec.get("required", True)) for spec in specs)
         )

@@ -121,7 +121,7 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         sys.stdout.flush()
         sys.stderr.flush()
-        # A signal to a child that still has the supervisor's handlers would be lost: it waits until the child has its own.
+        # A signal to a child that still has the supervisor's handlers would be lost: it waits for the child's own.
         held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
         pid = os.fork()
         if pid == 0:

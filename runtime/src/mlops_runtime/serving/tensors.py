@@ -49,7 +49,7 @@ def array_of_tensor(tensor: Any) -> np.ndarray[Any, Any]:
     if field == "half_val":
         values = np.array(numbers, dtype=np.uint16).view(np.float16)
     elif field in ("scomplex_val", "dcomplex_val"):
-        values = np.array(numbers[::2]) + 1j * np.array(numbers[1::2])
+        values = np.array(numbers, dtype=np.float64).view(np.complex128)
     else:
         values = np.array(numbers)
     return _fill(values.astype(name), size).reshape(shape)
