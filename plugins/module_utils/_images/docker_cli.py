@@ -130,11 +130,12 @@ class DockerCli:
                 if source.stdout is not None:
                     source.stdout.close()
                 status = source.wait(timeout=60)
+        # Where the import fails, the producer's broken pipe is only what follows from it.
+        if sink.returncode != 0:
+            raise ImagesError(f"docker import failed with status {sink.returncode}; {self._tail()}")
         if status != 0:
             self._quiet(["image", "rm", tag])
             raise ImagesError(f"{producer[0]} failed with status {status}; {self._tail()}")
-        if sink.returncode != 0:
-            raise ImagesError(f"docker import failed with status {sink.returncode}; {self._tail()}")
 
     def pull(self, reference: str) -> None:
         self._run(["pull", reference], retries=2)

@@ -105,3 +105,9 @@ def test_a_root_file_system_that_fails_leaves_no_image(tmp_path: Path) -> None:
     with pytest.raises(ImagesError, match="sh failed with status 4"):
         cli.import_rootfs(["sh", "-c", "echo half; echo no mirror >&2; exit 4"], "t:1", {})
     assert calls.read_text().splitlines() == ["import -", "image rm"]
+
+
+def test_an_import_that_fails_is_what_is_blamed(tmp_path: Path) -> None:
+    cli = DockerCli(str(fake(tmp_path / "bin", "echo no engine >&2; exit 1")), tmp_path / "log")
+    with pytest.raises(ImagesError, match=r"docker import failed(.|\n)*no engine"):
+        cli.import_rootfs(["sh", "-c", "sleep 0.2; yes | head -c 1000000"], "t:1", {})
