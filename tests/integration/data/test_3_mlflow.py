@@ -84,7 +84,12 @@ def test_registrar_is_no_administrator(site: Site, run: dict[str, Any]) -> None:
         )
         user = registrar.post(f"{API}/users/create", json={"username": "r", "password": "r" * 16})
         assert user.status_code == 403
-        assert registrar.get(f"{API}/users/list").status_code == 403
+        admin = registrar.patch(f"{API}/users/update-admin", json={"username": "registrar", "is_admin": True})
+        assert admin.status_code == 403
+        other = {"username": "serving", "password": "r" * 16}
+        assert registrar.patch(f"{API}/users/update-password", json=other).status_code == 403
+    with site.mlflow("serving") as serving:
+        assert serving.get(f"{API}/users/list").status_code == 403
 
 
 def test_the_accounts_are_out_of_the_collectors_reach(site: Site) -> None:
@@ -161,7 +166,7 @@ def test_deleted_runs_are_collected_with_their_artefacts(site: Site, run: dict[s
             "mlflow-gc", "mlflow-entrypoint", "collect", "--once", environment={"MLOPS_GC_OLDER_THAN": "1s"}
         )
         assert status == 0, output
-        assert registrar.get(f"{API}/runs/get", params={"run_id": gone["run_id"]}).status_code == 404
+        assert admin.get(f"{API}/runs/get", params={"run_id": gone["run_id"]}).status_code == 404
         assert ok(registrar.get(f"{API}/runs/get", params={"run_id": kept["run_id"]}))["run"]
     assert objects(site, path_of(gone["artifact_uri"])) == 0
     assert objects(site, path_of(kept["artifact_uri"])) == 1

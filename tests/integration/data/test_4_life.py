@@ -75,7 +75,6 @@ def test_secrets_rotate(site: Site, run: dict[str, Any]) -> None:
 
     # MLflow remembers a password that was right for half a minute.
     eventually(old_ones_are_refused, "old passwords are refused", 60)
-    assert site.changed(site.converge()) == 0
 
 
 def test_removed_and_installed_again_the_data_are_there(site: Site, run: dict[str, Any]) -> None:
