@@ -46,7 +46,7 @@ options:
   options:
     description:
       - Options of the engine, as in C(daemon.json). They are merged into the file; keys that aren't named here
-        stay as they are.
+        stay as they are, and those that were once named here and aren't any more go.
       - Those that the running engine was given as flags are left out, since it would refuse to start with both.
     type: dict
     default: {}
@@ -237,13 +237,15 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
             "upgrade it, or remove it so that it is installed anew"
         )
     existing = option_file.read(config_file)
+    record_file = config_file.with_name(f".mlops-{config_file.name}")
+    # What was set here once and isn't wanted any more goes.
+    operators = option_file.without(existing, option_file.read(record_file))
+    plan, drop_in = option_file.OptionsPlan(existing, operators), ""
     if wanted:
         given = option_file.flags(service.engine_arguments())
-        plan = option_file.merged(existing, parameters["options"], log_options, given)
+        merged = option_file.merged(operators, parameters["options"], log_options, given)
+        plan = option_file.OptionsPlan(existing, merged.after, merged.skipped)
         drop_in = drop_in_text(environment) if service.has_systemd() else ""
-    else:
-        plan = option_file.withdrawn(existing, parameters["options"], log_options)
-        drop_in = ""
     drop_in_changes = read_drop_in() != drop_in
     install, start = wanted and not host.installed, wanted and not host.running
     waiting = set(host.pending)
@@ -271,10 +273,14 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
 
     if module.check_mode:
         pending = [] if restart else sorted(waiting)
+        warnings += pending_warnings(pending)
         return result | {"warnings": warnings} | _state(host.info, host.version, host.running, pending)
 
     if plan.changed:
         write_file(module, config_file, option_file.write_text(plan.after), 0o644)
+    record = option_file.added(operators, plan.after)
+    if record != option_file.read(record_file):
+        write_file(module, record_file, option_file.write_text(record), 0o644)
     if drop_in_changes:
         # It may hold a proxy's password.
         write_file(module, DROP_IN, drop_in, 0o600)
@@ -296,12 +302,17 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
         return result | {"warnings": warnings} | _state({}, host.version, False, [])
     info = engine.info()
     pending = service.read_pending()
-    if pending:
-        warnings.append(
-            f"Docker goes on running with its former {', '.join(pending)} until it is restarted: set "
-            "swarm_cluster_restart: true, or restart it when that suits you (containers on this host stop meanwhile)"
-        )
+    warnings += pending_warnings(pending)
     return result | {"warnings": warnings} | _state(info, str(info.get("ServerVersion", "")), True, pending)
+
+
+def pending_warnings(pending: list[str]) -> list[str]:
+    if not pending:
+        return []
+    return [
+        f"Docker goes on running with its former {', '.join(pending)} until it is restarted: set "
+        "swarm_cluster_restart: true, or restart it when that suits you (containers on this host stop meanwhile)"
+    ]
 
 
 def _state(info: dict[str, Any], version: str, running: bool, pending: list[str]) -> dict[str, Any]:

@@ -134,21 +134,30 @@ def merged(
     return OptionsPlan(dict(existing), after, skipped)
 
 
-def withdrawn(existing: Mapping[str, Any], options: Mapping[str, Any], log_options: Mapping[str, str]) -> OptionsPlan:
-    """The operator's file without what is ours in it; what was changed since is the operator's."""
-    after = copy.deepcopy(dict(existing))
-    ours = {"log-driver": "json-file", "log-opts": dict(log_options), **options}
-    if existing.get("log-driver") != "json-file" and "log-driver" not in options:
-        ours.pop("log-opts")
-    for key, value in ours.items():
-        if key not in after:
+def added(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``after`` has beyond ``before``: kept in a record, so that it can be withdrawn."""
+    found: dict[str, Any] = {}
+    for key, value in after.items():
+        former = before.get(key)
+        if key in before and former == value:
             continue
-        left = _without(after[key], value)
-        if left is None:
-            del after[key]
+        if isinstance(former, dict) and isinstance(value, dict):
+            found[key] = added(former, value)
+        elif isinstance(former, list) and isinstance(value, list) and key in UNITED:
+            found[key] = [entry for entry in value if entry not in former]
         else:
-            after[key] = left
-    return OptionsPlan(dict(existing), after)
+            found[key] = value
+    return found
+
+
+def without(existing: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """The file without what the record says is ours; what was changed since is the operator's."""
+    left: dict[str, Any] = {}
+    for key, value in existing.items():
+        kept = _without(value, record[key]) if key in record else value
+        if kept is not None:
+            left[key] = kept
+    return left
 
 
 def _merged_value(existing: Any, wanted: Any, united: bool) -> Any:
@@ -162,12 +171,7 @@ def _merged_value(existing: Any, wanted: Any, united: bool) -> Any:
 def _without(existing: Any, ours: Any) -> Any:
     """What is left of a value without ours; None where nothing is."""
     if isinstance(existing, dict) and isinstance(ours, dict):
-        left = {}
-        for key, value in existing.items():
-            kept = _without(value, ours[key]) if key in ours else value
-            if kept is not None:
-                left[key] = kept
-        return left or None
+        return without(existing, ours) or None
     if isinstance(existing, list) and isinstance(ours, list):
         return [value for value in existing if value not in ours] or None
     return None if existing == ours else existing

@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: The mlops.onprem authors
+# SPDX-License-Identifier: Apache-2.0
+"""Playbooks run on a bed's nodes, and commands on a node."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from swarm import Bed, BedError, Node
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@dataclass
+class Run:
+    """What ansible-playbook said."""
+
+    code: int
+    output: str
+
+    @property
+    def changed(self) -> int:
+        return sum(int(number) for number in re.findall(r"changed=(\d+)", self.output))
+
+
+def play(bed: Bed, *arguments: str) -> Run:
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "COLUMNS": "1000",
+    }
+    playbook = Path(__file__).with_name("cluster.yml")
+    command = ["ansible-playbook", "-i", str(bed.directory / "inventory"), str(playbook), *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=400
+    )
+    return Run(done.returncode, done.stdout)
+
+
+def eventually(seconds: float, condition: Callable[[], Any], what: str = "") -> Any:
+    deadline = time.monotonic() + seconds
+    value: Any = None
+    while time.monotonic() < deadline:
+        try:
+            value = condition()
+            if value:
+                return value
+        except (BedError, AssertionError, OSError) as error:
+            value = error
+        time.sleep(0.3)
+    raise AssertionError(f"not within {seconds:g} s: {what or condition}; last: {value!r}")
+
+
+def engine_process(node: Node) -> str:
+    """The engine's process with its start time."""
+    script = "read -r pid </run/docker.pid; cut -d' ' -f1,22 /proc/$pid/stat"
+    return subprocess.run(node.enter("sh", "-c", script), text=True, capture_output=True, check=True).stdout.strip()
+
+
+def on(node: Node, *command: str, check: bool = True) -> str:
+    done = subprocess.run(node.enter(*command), text=True, capture_output=True, timeout=120)
+    if check and done.returncode:
+        raise AssertionError(f"{node.name}: {command}: {done.stderr}")
+    return done.stdout.strip()
+
+
+def docker(node: Node, *arguments: str, input: bytes | None = None) -> bytes:
+    done = subprocess.run(node.enter("docker", *arguments), input=input, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def busybox(directory: Path) -> dict[str, Path]:
+    """The files of an image with busybox alone, by their paths in it: this machine's, or of its package sources.
+
+    A dynamic one with its libraries: a static one of glibc can't look names up.
+    """
+    done = subprocess.run(["apt-get", "download", "busybox"], cwd=directory, capture_output=True, text=True)
+    packages = list(directory.glob("*.deb"))
+    program = Path(shutil.which("busybox") or "/nowhere")
+    if packages:
+        subprocess.run(["dpkg-deb", "-x", str(packages[0]), str(directory)], check=True)
+        program = next(path for path in directory.rglob("bin/busybox"))
+    elif not program.exists():
+        pytest.skip(f"no busybox: {done.stderr.strip()}")
+    listed = subprocess.run(["ldd", str(program)], capture_output=True, text=True).stdout
+    libraries = re.findall(r"(/\S+) \(0x", listed)
+    return {"bin/busybox": program, **{path.lstrip("/"): Path(path).resolve() for path in libraries}}
