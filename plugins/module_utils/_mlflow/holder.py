@@ -190,8 +190,9 @@ def as_artifacts(values: Sequence[Mapping[str, Any]] | None) -> tuple[ContentFil
         target = str(value["artifact_path"]).strip("/")
         if not target or any(part in ("", ".", "..") for part in target.split("/")):
             raise InputError(f"{option}.artifact_path: {value['artifact_path']!r} is no relative path below the run")
-        if target.split("/")[0] in ("model", "datasets"):
-            raise InputError(f"{option}.artifact_path: {target.split('/')[0]} is kept for the model and its datasets")
+        top = target.partition("/")[0]
+        if top in ("model", "datasets"):
+            raise InputError(f"{option}.artifact_path: {top} is kept for the model and its datasets")
         files += _stored(Path(value["path"]), target, f"{option}.path")
     twice = sorted({file.path for file in files if sum(one.path == file.path for one in files) > 1})
     if twice:

@@ -165,10 +165,10 @@ class Registration:
 
         :raises InputError: for an address that no version can be made from.
         """
-        scheme, _, rest = uri.partition(":")
+        scheme, _colon, rest = uri.partition(":")
         rest = rest.strip("/")
         if scheme == "runs":
-            run, _, path = rest.partition("/")
+            run, _slash, path = rest.partition("/")
             return self.resolve_run(run, path)
         if scheme == "models" and rest.startswith("m-") and "/" not in rest:
             return self._logged_model_source(rest)
@@ -201,9 +201,9 @@ class Registration:
         return Source(f"models:/{model_id}", model.get("source_run_id") or None, model_id, location)
 
     def _version_source(self, uri: str, rest: str) -> Source:
-        name, _, number = rest.rpartition("/")
+        name, _slash, number = rest.rpartition("/")
         if "@" in rest:
-            name, _, alias = rest.rpartition("@")
+            name, _at, alias = rest.rpartition("@")
             model = self._client.find_registered_model(name)
             held = {one["alias"]: str(one["version"]) for one in (model or {}).get("aliases") or []}
             number = held.get(alias, "")

@@ -65,7 +65,7 @@ class Held:
 
     @property
     def permissions(self) -> Grants:
-        return {key: permission for key, (permission, _) in self.grants.items()}
+        return {key: grant[0] for key, grant in self.grants.items()}
 
 
 def parse_user(option: str, value: Mapping[str, Any]) -> User:

@@ -37,6 +37,9 @@ class Wanted:
         for key in (DIGEST_TAG, ALIASES_TAG):
             if key in tags:
                 raise InputError(f"tags: {key} is set by the module")
+        for option in ("datasets", "artifacts", "params", "metrics", "experiment", "run_name", "run_tags"):
+            if params["path"] is None and params[option]:
+                raise InputError(f"{option}: needs path; what is stored already has a run of its own or none")
         as_tags(params["run_tags"], "run_tags")
         as_params(params["params"])
         as_metrics(params["metrics"])
@@ -204,17 +207,17 @@ class Versions:
         self, digest: str | None, source: Source | None, held: Mapping[str, str], *, first: bool
     ) -> dict[str, Any]:
         wanted = self._wanted
-        holder = wanted.holder(digest or "") if source is None else None
+        # Read and checked in check mode too.
+        holder = wanted.holder(digest or "")
         if self._check:
             blank = wanted.blank(digest, source.uri if source else "") | {"version": "new"}
-            after, _, _ = self._metadata.plan(blank, wanted.aliases, held, wanted.metadata)
+            after = self._metadata.plan(blank, wanted.aliases, held, wanted.metadata)[0]
             after["version"] = None
             return self._result(Outcome(True, {}, _shown(after), after), registered=True)
         version = Version(wanted.name, first, wanted.metadata.description, wanted.metadata.tags)
-        if holder is not None:
+        if source is None:
             made = self._registration.from_directory(version, wanted.files, holder)
         else:
-            assert source is not None
             made = self._registration.from_source(version, source, digest)
         facts = version_facts(made, held)
         try:

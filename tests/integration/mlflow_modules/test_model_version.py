@@ -225,6 +225,7 @@ def test_absent(server: Server, call: Call, tiny: Path) -> None:
         ({"path": "{tmp}", "tags": {"k": "x" * 5001}}, "tags: k has 5001 characters"),
         ({"path": "{tmp}", "aliases": ["v1"]}, "aliases: 'v1' can't be an alias"),
         ({"path": "{tmp}", "metrics": {"m": "high"}}, "metrics: m is 'high'"),
+        ({"source": "s3://b/m", "datasets": [{"name": "d", "digest": "x"}]}, "datasets: needs path"),
         ({"path": "{tmp}", "sha256": "abc"}, "sha256: 'abc' is no SHA-256"),
     ],
 )
