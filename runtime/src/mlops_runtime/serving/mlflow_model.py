@@ -187,8 +187,11 @@ def _unpickle(path: Path, flavour: dict[str, Any]) -> Any:
         with path.open("rb") as stream:
             return pickle.load(stream)  # noqa: S301
     except ImportError as error:
+        raise ModelError(f"{path}: loading it takes what the model's requirements don't hold: {error}") from error
+    except Exception as error:  # a pickle may raise anything
+        made = flavour.get("sklearn_version", "an unknown version")
         raise ModelError(
-            f"{path}: loading it takes a package that the model's requirements don't hold: {error}"
+            f"{path}: can't be loaded here: {type(error).__name__}: {error} (saved with scikit-learn {made})"
         ) from error
 
 
