@@ -19,8 +19,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[2] / "runtime/src"))
 sys.path.insert(0, str(HERE))
 
-from mlops_runtime.serving.proto import prediction_pb2
-from servers import ORACLE, OURS, Server, environment, python311, serving
+from mlops_runtime.serving.proto import prediction_pb2  # noqa: E402
+from servers import ORACLE, OURS, Server, environment, python311, serving  # noqa: E402
 
 pytestmark = pytest.mark.skipif(python311() is None, reason="these environments need Python 3.11, which is not here")
 

@@ -86,8 +86,11 @@ class MLflowModel(SeldonComponent):
         columns = getattr(estimator, "feature_names_in_", None)
         if columns is not None:
             self._frame_columns = [str(column) for column in columns]
-        elif isinstance(self._signature, Columns) and self._signature.dtype is np.object_:
-            self._frame_columns = self._signature.names
+        if self._frame_columns is not None:
+            try:
+                importlib.import_module("pandas")
+            except ImportError as error:
+                raise ModelError(f"{path}: the model takes a DataFrame: add pandas to its requirements") from error
         if self._method in ("predict_proba", "predict_log_proba"):
             self._class_names = [str(name) for name in estimator.classes_]
 
