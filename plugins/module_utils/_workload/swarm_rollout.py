@@ -156,6 +156,9 @@ class Rollout:
         unit.failed_before = {task["ID"] for task in snapshot.tasks_of(unit.rendered.name) if state(task) in FAILED}
         service = snapshot.services.get(unit.rendered.name)
         if unit.changes:
+            if unit.action in ("update", "retry") and _keeps_failing(snapshot.tasks_of(unit.rendered.name)):
+                # Swarm may leave two tasks in one slot for good when it updates start-first what never gets healthy.
+                unit.action = "replace"
             self._send(unit, service)
             unit.deadline = time.monotonic() + (self.wait_timeout if unit.action == "create" else unit.window)
             if unit.rendered.workload.is_job:
@@ -400,6 +403,13 @@ class Rollout:
             lines = self._log(fresh)
         self.outcomes[unit.name] = Outcome(status, unit.posted, unit.why, self._masked(problem), lines)
         self.report(f"{unit.name}: {status}: {self._masked(problem)}")
+
+
+def _keeps_failing(tasks: list[dict[str, Any]]) -> bool:
+    """Nothing of the service runs, although it should, and some of its tasks have failed: there is nothing to keep."""
+    wanted = [task for task in tasks if task.get("DesiredState") in ("ready", "running")]
+    healthy = any(state(task) == "running" for task in wanted)
+    return bool(wanted) and not healthy and any(state(task) in FAILED for task in tasks)
 
 
 def _error(task: Mapping[str, Any]) -> str:

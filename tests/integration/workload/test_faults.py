@@ -95,6 +95,14 @@ def test_a_first_start_that_fails_is_told_soon(cluster: Cluster) -> None:
     assert not result.workloads["well"].changed
 
 
+def test_what_never_got_healthy_is_replaced_by_what_does(cluster: Cluster) -> None:
+    for attempt in range(3):
+        web = quick(name=f"web{attempt}")
+        cluster.fails({**web, "args": CRASH})
+        result = cluster.apply(web)
+        assert result.workloads[web["name"]].status == "healthy"
+
+
 def test_a_job_that_fails_stops_what_builds_on_it(cluster: Cluster) -> None:
     counting = "echo ran $COUNT; exit $CODE"
 
