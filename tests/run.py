@@ -24,6 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "tests" / "output"
 PYTEST = [sys.executable, "-m", "pytest"]
+TEST_REGISTRY = "127.0.0.1:15000"
+"""The site's registry of the molecule scenario `default`; the integration suites take their images from there."""
 MOLECULE = [sys.executable, "-m", "molecule"]
 
 
@@ -67,6 +69,7 @@ def stages() -> list[Stage]:
             for version in ("3.12", "3.13")
         ),
         Stage("sanity", [sys.executable, "tests/sanity.py"], timeout=900),
+        Stage("benchmark-serving", [sys.executable, "tests/benchmark/serving.py"]),
         molecule_stage("blank-host-check", "check", 300),
         molecule_stage("platform", "converge", 1800),
         molecule_stage("platform-verify", "verify", 600, ("platform",)),
@@ -147,7 +150,13 @@ def run(stage: Stage, tally: Tally) -> bool:
     begun = time.monotonic()
     with log.open("w") as file, heartbeat(stage.name, log):
         process = subprocess.Popen(
-            command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+            command,
+            cwd=ROOT,
+            env={**os.environ, "MLOPS_TEST_REGISTRY": TEST_REGISTRY},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             code = process.wait(stage.timeout)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An agent and a gateway as their roles declare them, on this machine's Swarm, in a namespace of their own.
 
+MLOPS_TEST_REGISTRY says where the site's registry is, if not at 127.0.0.1:5000.
 MLOPS_TEST_IMAGES (JSON: name -> reference) takes given images in the place of those that the role `images` brings.
 """
 
@@ -40,6 +41,7 @@ def declared(folder: Path, **variables: Any) -> dict[str, Any]:
     more: dict[str, Any] = {
         "ansible_python_interpreter": sys.executable,
         "mlops_name": NAMESPACE,
+        "registry_address": os.environ.get("MLOPS_TEST_REGISTRY", "127.0.0.1:5000"),
         "gateway_http_port": PORT,
         "gateway_https_port": TLS_PORT,
         "gateway_tls": False,

@@ -11,9 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from data_site import Site
-
-REGISTRY = "http://127.0.0.1:5000/v2/"
+from data_site import REGISTRY, Site
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +20,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if site.client.info()["Swarm"].get("ControlAvailable") is not True:
         pytest.skip("this machine is no manager of a Swarm")
     try:
-        httpx.get(REGISTRY, timeout=5, trust_env=False)
+        httpx.get(f"http://{REGISTRY}/v2/", timeout=5, trust_env=False)
     except httpx.HTTPError as error:
         pytest.skip(f"no registry at {REGISTRY}: {error}")
     try:

@@ -22,6 +22,7 @@ from ansible.parsing.vault import VaultLib, VaultSecret
 ROOT = Path(__file__).resolve().parents[3]
 NAME = "t-data"
 PORT = 15050
+REGISTRY = os.environ.get("MLOPS_TEST_REGISTRY", "127.0.0.1:5000")
 
 
 class Site:
@@ -32,6 +33,7 @@ class Site:
             "ansible_python_interpreter": sys.executable,
             "mlops_host_python": sys.executable,
             "mlops_name": NAME,
+            "registry_address": REGISTRY,
             "mlops_secrets_file": str(folder / "secrets.vault.yml"),
             "mlops_vault_key_file": str(folder / ".vault-key"),
             "mlops_images_source": "build",
