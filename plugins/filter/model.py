@@ -127,7 +127,7 @@ def _plan(one: Declared) -> dict[str, Any]:
 
 def _metrics(one: Declared) -> dict[str, float]:
     try:
-        return read_metrics(one.spec, one.directory)
+        return dict(read_metrics(one.spec, one.directory))
     except ValueError as error:
         raise AnsibleFilterError(f"{one.path}.metrics: {error}") from error
 
