@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from image_site import Site, docker, inspect, our_table
+from image_site import COLLECTION, Site, docker, inspect, our_table
 
 MARKS = {
-    "mlops_pip_index_url": "https://mark-index-7391.example.org/simple",
-    "mlops_http_proxy": "http://marked:password-7391@proxy.example.org:3128",
-    "mlops_go_proxy": "https://mark-go-7391.example.org",
-    "mlops_maven_mirror": "https://mark-maven-7391.example.org",
-    "mlops_apt_sources": "deb http://mark-apt-7391.example.org/debian bookworm main\n",
+    "mlops_pip_index_url": "https://mark-index-leak7391.example.org/simple",
+    "mlops_http_proxy": "http://marked:leak7391@proxy.example.org:3128",
+    "mlops_go_proxy": "https://mark-go-leak7391.example.org",
+    "mlops_maven_mirror": "https://mark-maven-leak7391.example.org",
+    "mlops_apt_sources": "deb http://mark-apt-leak7391.example.org/debian bookworm main\n",
 }
 RECIPE = """
 ARG BASE
@@ -94,7 +94,7 @@ def test_registry_second_run_changes_nothing_and_drift_is_put_right(site: Site) 
 def test_build_push_and_second_run(site: Site, tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     ca.write_text(
-        "# mark-ca-7391\n"
+        "# mark-ca-leak7391\n"
         + "".join(ssl.DER_cert_to_PEM_cert(c) for c in ssl.create_default_context().get_ca_certs(True)[:1])
     )
     (tmp_path / "hello").mkdir()
@@ -114,7 +114,7 @@ def test_build_push_and_second_run(site: Site, tmp_path: Path) -> None:
         and "hello: built in" in first.output
         and str(site.folder / "log") in first.output
     )
-    assert "7391@" not in first.output and "password-7391" not in first.output
+    assert "leak7391" not in first.output
     seen = docker(
         "run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL", first.images["hello"], "cat", "/seen"
     )
@@ -123,10 +123,10 @@ def test_build_push_and_second_run(site: Site, tmp_path: Path) -> None:
         for name in ("pip_index_url", "pip_index_url", "http_proxy", "http_proxy", "go_proxy", "maven_mirror")
     ]
     assert [int(line) for line in seen.split()] == [*lengths, ca.stat().st_size, 1, 1]
-    leaked = [name for name, data in contents(first.images["hello"]) if b"7391" in data]
+    leaked = [name for name, data in contents(first.images["hello"]) if b"leak7391" in data]
     assert leaked == []
     for log in (site.folder / "log").glob("hello-*.log"):
-        assert "7391" not in log.read_text()
+        assert "leak7391" not in log.read_text()
     second = site.run(**wanted)
     assert second.changed == 0 and second.images == first.images
     # The engine may forget it: what the registry has is not built again.
@@ -150,7 +150,7 @@ def test_killed_between_build_and_push_it_is_only_pushed(site: Site, tmp_path: P
     docker("volume", "rm", f"{site.name}-registry")
     again = site.run(images_wanted=["late"], images_extra={"late": row})
     assert "late: pushed in" in again.output
-    assert again.images == first.images
+    assert again.images["late"] == first.images["late"]
 
 
 def test_a_base_image_of_the_sites_own(site: Site) -> None:
@@ -207,6 +207,8 @@ def test_pull_is_held_to_the_first_digest(site: Site, tmp_path: Path) -> None:
         "fitted": {"version": "1", "pull": upstream, "build": {"context": str(tmp_path / "adapted")}},
     }
     wanted = {"images_wanted": ["proxy", "fitted"], "images_extra": rows, "mlops_images_source": "pull"}
+    # The registry's own image has an upstream too; here it stays what it is.
+    wanted["images_overrides"] = {"registry": {"pull": None}}
     first = site.run(**wanted)
     assert note(first.images["proxy"]) == note(first.images["fitted"]) == "first"
     assert inspect(first.images["fitted"], "image")["Config"]["User"] == "10001:10001"
@@ -261,24 +263,23 @@ def test_check_on_a_blank_host_touches_nothing(site: Site, tmp_path: Path) -> No
 
 
 def test_a_pass_over_all_images_is_one_quick_call(site: Site) -> None:
-    """Three runs of the module that a run without changes consists of; the best of them, for the machine is shared."""
+    """What asking for thirty images costs beyond what Ansible takes for any module at all; the best of three runs."""
     names = ["base", "python_build", "registry"]
     site.run(images_wanted=names)
     table = our_table()
-    arguments = {
-        "registry": {"address": site.address},
-        "references": [f"{site.address}/{name}:{table.key(name)}" for name in names] * 4,
-    }
-    best = 99.0
-    for _ in range(3):
-        started = time.monotonic()
-        subprocess.run(
-            ["ansible", "localhost", "-m", "mlops.onprem.image_info", "-a", json.dumps(arguments)],
-            check=True, capture_output=True, cwd=Path(__file__).resolve().parents[3],
-        )  # fmt: skip
-        best = min(best, time.monotonic() - started)
-    # Ansible's own start is in this figure.
-    assert best < 4
+    references = [f"{site.address}/{name}:{table.key(name)}" for name in names]
+    references += [f"{site.address}/{name}:{number}" for name in names for number in range(9)]
+    arguments = {"registry": {"address": site.address}, "references": references}
+
+    def best(*command: str) -> float:
+        seconds = []
+        for _ in range(3):
+            started = time.monotonic()
+            subprocess.run(["ansible", "localhost", "-m", *command], check=True, capture_output=True, cwd=COLLECTION)
+            seconds.append(time.monotonic() - started)
+        return min(seconds)
+
+    assert best("mlops.onprem.image_info", "-a", json.dumps(arguments)) - best("ansible.builtin.ping") < 1.5
 
 
 def test_our_images_know_nothing_of_this_host(site: Site) -> None:
@@ -286,6 +287,8 @@ def test_our_images_know_nothing_of_this_host(site: Site) -> None:
     bundle = Path("/etc/ssl/certs/ca-certificates.crt").read_text()
     image = f"{site.address}/python_build:{our_table().key('python_build')}"
     public = docker("run", "--rm", "--entrypoint", "cat", image, "/etc/ssl/certs/ca-certificates.crt")
+    vendored = "/opt/tools/lib/python3.11/site-packages/pip/_vendor/certifi/cacert.pem"
+    public += docker("run", "--rm", "--entrypoint", "cat", image, vendored)
     certificates = [part.split("-----END")[0].strip() for part in bundle.split("-----BEGIN CERTIFICATE-----")[1:]]
     private = [text.encode() for text in certificates if text not in public]
     for name, data in contents(image):
