@@ -64,7 +64,7 @@ def contents(image: str) -> Iterator[tuple[str, bytes]]:
                 with tarfile.open(fileobj=io.BytesIO(raw)) as layer:
                     for inner in layer:
                         file = layer.extractfile(inner) if inner.isfile() else None
-                        yield inner.name, file.read() if file else inner.name.encode()
+                        yield inner.name.removeprefix("./"), file.read() if file else inner.name.encode()
             except tarfile.ReadError:
                 yield entry.name, raw
 
@@ -206,7 +206,7 @@ def test_pull_is_held_to_the_first_digest(site: Site, tmp_path: Path) -> None:
         "proxy": {"version": "1", "pull": upstream},
         "fitted": {"version": "1", "pull": upstream, "build": {"context": str(tmp_path / "adapted")}},
     }
-    wanted = {"images_wanted": ["proxy", "fitted"], "images_extra": rows, "mlops_images_source": "pull"}
+    wanted: dict[str, Any] = {"images_wanted": ["proxy", "fitted"], "images_extra": rows, "mlops_images_source": "pull"}
     # The registry's own image has an upstream too; here it stays what it is.
     wanted["images_overrides"] = {"registry": {"pull": None}}
     first = site.run(**wanted)
