@@ -7,6 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: generated_secrets
 short_description: Keep one vaulted file of secrets per inventory
+version_added: 0.1.0
 description:
   - Reads the vaulted file of secrets on the control host, makes those that are missing, and returns all.
   - A value that is there is never replaced, unless O(rotate) names it. What a changed value replaced is kept.
