@@ -22,7 +22,10 @@ def main(version: str) -> int:
         return 0
     made = subprocess.run(
         [ROOT / "bin" / "python-env", "test"],
-        env={**os.environ, "MLOPS_PYTHON": python}, check=True, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "MLOPS_PYTHON": python},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     environment = Path(made.stdout.strip())
     subprocess.run([environment / "bin" / "ansible", "--version"], check=True)

@@ -58,7 +58,7 @@ def molecule_stage(name: str, action: str, timeout: int, after: tuple[str, ...] 
 
 def stages() -> list[Stage]:
     """All stages, in order: cheap ones first, then a blank host, the platform, its bars, and its removal."""
-    found = [
+    return [
         Stage("ruff", ["ruff", "check", "."]),
         Stage("ruff-format", ["ruff", "format", "--check", "."]),
         Stage("mypy", [sys.executable, "tests/mypy.py"]),
@@ -82,7 +82,6 @@ def stages() -> list[Stage]:
         molecule_stage("platform-removed", "cleanup", 300, ("platform",), always=True),
         molecule_stage("nothing-left", "destroy", 120, ("platform",), always=True),
     ]
-    return found
 
 
 def interpreter(version: str) -> str | None:

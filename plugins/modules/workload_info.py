@@ -170,8 +170,7 @@ def logs(cluster: Backend, found: list[Observed]) -> list[str]:
     lines = []
     for item in found:
         if not item.healthy:
-            lines += [f"Last log lines of {item.name}:", *(f"    {line}" for line in cluster.logs(item.name,
-            lines=20))]
+            lines += [f"Last log lines of {item.name}:", *(f"    {line}" for line in cluster.logs(item.name, lines=20))]
     return lines
 
 

@@ -58,12 +58,21 @@ class Platform:
 
     def playbook(self, *arguments: str, name: str = "site") -> tuple[subprocess.CompletedProcess[str], float]:
         """Runs a playbook on this platform; returns what it printed and how many seconds it took."""
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1"}
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "ANSIBLE_NOCOLOR": "1",
+        }
         environment["ANSIBLE_CONFIG"] = str(ROOT / "ansible.cfg")
         begun = time.monotonic()
         done = subprocess.run(
             ["ansible-playbook", "-i", str(self.inventory), str(ROOT / "playbooks" / f"{name}.yml"), *arguments],
-            cwd=ROOT, env=environment, text=True, capture_output=True, timeout=1500, check=False,
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            capture_output=True,
+            timeout=1500,
+            check=False,
         )
         return done, time.monotonic() - begun
 
@@ -90,7 +99,9 @@ def read_secrets(inventory: Path) -> dict[str, str]:
 
     def leaves(prefix: str, value: Any) -> dict[str, str]:
         if isinstance(value, dict):
-            return {k: v for name, child in value.items() for k, v in leaves(f"{prefix}.{name}".strip("."), child).items()}
+            return {
+                k: v for name, child in value.items() for k, v in leaves(f"{prefix}.{name}".strip("."), child).items()
+            }
         return {prefix: str(value)} if isinstance(value, str) else {}
 
     return leaves("", plain)
@@ -102,7 +113,11 @@ def platform() -> Platform:
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     listing = subprocess.run(
         [str(Path(sys.executable).parent / "ansible-inventory"), "-i", str(inventory), "--host", "localhost"],
-        check=True, capture_output=True, text=True, cwd=ROOT, env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
     )
     client = docker.from_env(timeout=60)
     found = Platform(inventory, json.loads(listing.stdout), client, read_secrets(inventory))

@@ -44,7 +44,9 @@ def test_memory_at_rest(platform: Platform, record_property: object) -> None:
     for container in platform.containers():
         memory = container.stats(stream=False)["memory_stats"]
         stats = memory["stats"]
-        used[container.name.split(".")[0]] = memory["usage"] - stats.get("total_inactive_file", stats.get("inactive_file", 0))
+        used[container.name.split(".")[0]] = memory["usage"] - stats.get(
+            "total_inactive_file", stats.get("inactive_file", 0)
+        )
     total = sum(used.values())
     for name, size in sorted(used.items(), key=lambda item: -item[1]):
         print(f"{size / 1e6:8.1f} MB  {name}")

@@ -17,8 +17,18 @@ from predictions import EXAMPLE, read_rows
 
 def test_equal_to_the_local_model(platform: Platform) -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "tests/conformance/predictions.py", "--url", platform.url, "--namespace", platform.name],
-        capture_output=True, text=True, timeout=600, check=False,
+        [
+            sys.executable,
+            ROOT / "tests/conformance/predictions.py",
+            "--url",
+            platform.url,
+            "--namespace",
+            platform.name,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -36,12 +46,18 @@ def wrong_bodies() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("case", ["too few columns", "text for a number", "unknown names", "a shape that does not fit", "no data", "no JSON"])
+@pytest.mark.parametrize(
+    "case", ["too few columns", "text for a number", "unknown names", "a shape that does not fit", "no data", "no JSON"]
+)
 def test_wrong_input_gets_a_reason(platform: Platform, case: str) -> None:
     body = "{" if case == "no JSON" else json.dumps(wrong_bodies()[case])
-    connection = http.client.HTTPConnection("127.0.0.1", int(platform.variables.get("gateway_http_port", 80)), timeout=30)
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", int(platform.variables.get("gateway_http_port", 80)), timeout=30
+    )
     connection.request(
-        "POST", f"/seldon/{platform.name}/phishing/api/v1.0/predictions", body,
+        "POST",
+        f"/seldon/{platform.name}/phishing/api/v1.0/predictions",
+        body,
         {"Content-Type": "application/json", "Host": str(platform.variables.get("mlops_domain", "localhost"))},
     )
     answer = connection.getresponse()

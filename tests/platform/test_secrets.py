@@ -37,7 +37,9 @@ def test_the_search_finds_what_is_there(needles: dict[bytes, str]) -> None:
 
 
 def test_inspect(platform: Platform, needles: dict[bytes, str]) -> None:
-    objects = [service.attrs for service in platform.services()] + [container.attrs for container in platform.containers()]
+    objects = [service.attrs for service in platform.services()] + [
+        container.attrs for container in platform.containers()
+    ]
     objects += [task for service in platform.services() for task in service.tasks()]
     objects += platform.client.api.configs() + platform.client.api.secrets() + platform.client.api.networks()
     assert leaks(json.dumps(objects).encode(), needles) == []

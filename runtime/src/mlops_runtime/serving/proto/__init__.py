@@ -49,7 +49,8 @@ def message_class(descriptor: Any) -> Any:
         return message_factory.GetMessageClass(descriptor)
     from google.protobuf import symbol_database  # protobuf before 4.22
 
-    return symbol_database.Default().GetPrototype(descriptor)
+    known: Any = symbol_database.Default()
+    return known.GetPrototype(descriptor)
 
 
 DESCRIPTOR = add_to_pool()
