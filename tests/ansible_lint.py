@@ -24,7 +24,6 @@ LINTED = (
     "README.md",
     "roles/",
     "site.yml",
-    "tests/",
 )
 
 

@@ -15,7 +15,17 @@ from pathlib import Path
 
 from collection import copy
 
-TESTED = (".gitignore", "changelogs/", "galaxy.yml", "meta/", "playbooks/", "plugins/", "README.md", "roles/")
+TESTED = (
+    ".gitignore",
+    "changelogs/",
+    "galaxy.yml",
+    "meta/",
+    "playbooks/",
+    "plugins/",
+    "README.md",
+    "roles/",
+    "tests/sanity/",
+)
 """What is the collection itself. The rest is not held to Ansible's own rules, but to ruff and mypy."""
 BOOTSTRAP = """\
 import ensurepip, glob, os, sys

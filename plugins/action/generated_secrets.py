@@ -68,7 +68,7 @@ class Spec:
         if self.kind == "certificate":
             return sealed_certificate()
         charset = CHARSETS[self.charset]
-        return "".join(secrets.choice(charset) for _ in range(self.length))
+        return "".join(secrets.choice(charset) for dummy in range(self.length))
 
 
 def sealed_certificate() -> str:

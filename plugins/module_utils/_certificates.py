@@ -11,13 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
 from ._errors import InputError
+
+try:
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+except ImportError:
+    pass  # the module says what is missing
 
 # Clocks of hosts differ.
 _BACKDATED = datetime.timedelta(minutes=10)
@@ -85,7 +88,8 @@ def ensure(
         ca_certificate = _make_ca(ca_key, organisation, now, terms)
         if not check:
             _write(ca.certificate, _pem(ca_certificate), 0o644)
-    assert ca_certificate is not None
+    if ca_certificate is None:
+        raise AssertionError("ca_certificate")
     made = Made(why, _pem(ca_certificate), "", None)
     if leaf is None:
         return made

@@ -44,7 +44,7 @@ options:
         type: str
         default: ""
   references:
-    description: References by tag, in the registry.
+    description: References by tag, in the registry. Without any, the registry is only asked whether it takes the user.
     type: list
     elements: str
     default: []
@@ -133,7 +133,7 @@ def in_engine(references: list[str], docker_host: str) -> list[str]:
 
 def in_registry(client: RegistryClient, references: list[str]) -> dict[str, str | None]:
     if not references:
-        client.ping()
+        client.check()
         return {}
     with ThreadPoolExecutor(max_workers=8) as pool:
         found = pool.map(lambda text: client.digest(Reference.parse(text)), references)

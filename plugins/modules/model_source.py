@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 
 from __future__ import annotations
 
@@ -135,10 +136,10 @@ def run(command: list[str], *, directory: Path, environment: dict[str, str], tim
     except OSError as error:
         raise Failed(f"{command[0]} can't be started in {directory}: {error.strerror}", []) from error
     try:
-        output, _ = process.communicate(timeout=timeout)
+        output = process.communicate(timeout=timeout)[0]
     except subprocess.TimeoutExpired as error:
         os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
+        output = process.communicate()[0]
         raise Failed(f"{' '.join(command)} took longer than {timeout} seconds", last_lines(output)) from error
     if process.returncode:
         raise Failed(f"{' '.join(command)} ended with {process.returncode}", last_lines(output))

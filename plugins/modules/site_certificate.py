@@ -96,18 +96,12 @@ why:
 """
 
 import datetime
-import traceback
+import importlib.util
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.mlops.onprem.plugins.module_utils._certificates import Pair, Terms, ensure
 from ansible_collections.mlops.onprem.plugins.module_utils._errors import InputError
-
-try:
-    from ansible_collections.mlops.onprem.plugins.module_utils._certificates import Pair, Terms, ensure
-
-    MISSING = None
-except ImportError:
-    MISSING = traceback.format_exc()
 
 
 def main() -> None:
@@ -126,8 +120,8 @@ def main() -> None:
         required_together=[("certificate", "key")],
         supports_check_mode=True,
     )
-    if MISSING is not None:
-        module.fail_json(msg=missing_required_lib("cryptography"), exception=MISSING)
+    if importlib.util.find_spec("cryptography") is None:
+        module.fail_json(msg=missing_required_lib("cryptography"))
     given = module.params
     try:
         made = ensure(

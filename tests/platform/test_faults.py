@@ -81,9 +81,8 @@ def test_a_replica_starts_from_the_cache_of_its_node(platform: Platform) -> None
             return bool({c.id for c in now} - killed) and predict(platform) == expected
 
         wait_for(answers_again, seconds=180, what="a new replica answers while the registry is away")
-        print(
-            f"BAR registry and object store down, a replica killed: answers again after {time.monotonic() - begun:.0f} s"
-        )
+        seconds = time.monotonic() - begun
+        print(f"BAR registry and object store down, a replica killed: answers again after {seconds:.0f} s")
     assert predict(platform) == expected
 
 

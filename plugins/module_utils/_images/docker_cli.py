@@ -78,7 +78,7 @@ class DockerCli:
         output = self._quiet(["image", "inspect", "--format", "{{json .RepoDigests}}", reference])
         names = {name, name.removeprefix("docker.io/"), name.removeprefix("docker.io/library/")}
         for entry in json.loads(output or "[]") or []:
-            repository, _, digest = entry.partition("@")
+            repository, dummy, digest = entry.partition("@")
             if repository in names:
                 return str(digest)
         return None

@@ -182,7 +182,8 @@ def _build(job: Job, cli: DockerCli, mirrors: Mirrors, tag: str) -> None:
 
 def _rootfs(job: Job, cli: DockerCli, mirrors: Mirrors) -> str:
     """Reference of what the base image starts from."""
-    assert job.rootfs is not None
+    if job.rootfs is None:
+        raise AssertionError("job.rootfs")
     if job.rootfs["from"]:
         cli.pull(job.rootfs["from"])
         return job.rootfs["from"]
@@ -204,7 +205,8 @@ def _rootfs(job: Job, cli: DockerCli, mirrors: Mirrors) -> str:
 
 def _pull(job: Job, cli: DockerCli, mirrors: Mirrors) -> tuple[str, str]:
     """Upstream's image, by the digest that is held to, under our tag; with our layer on it where there is one."""
-    assert job.upstream is not None
+    if job.upstream is None:
+        raise AssertionError("job.upstream")
     if job.upstream_digest:
         name = Reference.parse(job.upstream)
         source = f"{name.name}@{job.upstream_digest}"

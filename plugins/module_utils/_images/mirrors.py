@@ -130,7 +130,7 @@ def deb822_entries(text: str) -> Iterator[str]:
             if line[:1].isspace():
                 fields[name] = f"{fields.get(name, '')} {line.strip()}"
             elif ":" in line:
-                name, _, value = line.partition(":")
+                name, dummy, value = line.partition(":")
                 name = name.strip().lower()
                 fields[name] = value.strip()
         if fields.get("enabled", "yes").lower() in {"no", "false"} or "deb" not in fields.get("types", "").split():

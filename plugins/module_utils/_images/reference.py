@@ -26,11 +26,11 @@ class Reference:
         rest, at, digest = text.partition("@")
         if at and not _DIGEST.match(digest):
             raise ImagesError(f"{text!r} isn't an image reference: the digest isn't sha256:<64 hexadecimal digits>")
-        first, slash, _ = rest.partition("/")
+        first, slash, dummy = rest.partition("/")
         if not slash or not ("." in first or ":" in first or first == "localhost"):
             rest = "docker.io/" + (rest if slash else f"library/{rest}")
-        registry, _, path = rest.partition("/")
-        repository, _, tag = path.partition(":")
+        registry, dummy, path = rest.partition("/")
+        repository, dummy, tag = path.partition(":")
         if not re.match(r"^[a-z0-9]+([._/-]+[a-z0-9]+)*$", repository):
             raise ImagesError(f"{text!r} isn't an image reference")
         return cls(registry, repository, tag or None, digest or None)

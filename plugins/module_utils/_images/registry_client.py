@@ -52,8 +52,13 @@ class RegistryClient:
 
     def ping(self) -> int:
         """Status of the API's root: 200, or 401 where it wants credentials; raises where no registry answers."""
-        status, _, _ = self._request("GET", "/v2/")
-        return status
+        return self._request("GET", "/v2/")[0]
+
+    def check(self) -> None:
+        """Whether it answers and takes our credentials; raises where not."""
+        status, _, body = self._authorised("GET", "/v2/")
+        if status != 200:
+            raise ImagesError(f"GET {self.url}/v2/: status {status}: {_message(body)}")
 
     def digest(self, reference: Reference) -> str | None:
         """The manifest's digest, None where the registry doesn't have it."""
@@ -88,7 +93,7 @@ class RegistryClient:
             )
         query = urllib.parse.urlencode(values)
         if query not in self._tokens:
-            status, _, body = self._open("GET", f"{realm}?{query}", self._basic())
+            status, dummy, body = self._open("GET", f"{realm}?{query}", self._basic())
             if status != 200:
                 raise ImagesError(f"GET {realm}: status {status}: {_message(body)}")
             answer = json.loads(body)

@@ -128,14 +128,16 @@ def inputs_digest(prepare: Prepare, directory: Path) -> str:
 
 def stamp_path(spec: ModelSpec, directory: Path) -> Path:
     """The file beside a prepared source that says what it came from."""
-    assert spec.source is not None
+    if spec.source is None:
+        raise AssertionError("spec.source")
     target = resolve(directory, spec.source.path)
     return target.with_name(f"{target.name}.prepared")
 
 
 def outputs(spec: ModelSpec, directory: Path) -> list[Path]:
     """What a preparation has to have made when it ends."""
-    assert spec.source is not None
+    if spec.source is None:
+        raise AssertionError("spec.source")
     paths = [spec.source.path, *(dataset.path for dataset in spec.datasets), spec.metrics]
     return [resolve(directory, path) for path in paths if path]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-Scalar = str | int | float | bool
+Scalar = str | int | float | bool  # pylint: disable=unsupported-binary-operation
 T = TypeVar("T")
 
 
@@ -139,7 +139,8 @@ class Node:
         found: dict[str, T] = {}
         if not self.given or not self.is_mapping():
             return found
-        assert isinstance(self.value, Mapping)
+        if not isinstance(self.value, Mapping):
+            raise AssertionError("isinstance(self.value, Mapping)")
         for key in self.value:
             node = self[str(key)]
             if not isinstance(key, str) or not re.fullmatch(key_pattern, key):

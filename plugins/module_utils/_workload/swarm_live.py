@@ -91,7 +91,7 @@ def meets(node: Mapping[str, Any], constraints: list[str]) -> bool:
     """Whether a node satisfies the constraints that rendering makes (labels and role, by equality)."""
     labels = node["Spec"].get("Labels") or {}
     for constraint in constraints:
-        key, _, value = constraint.partition("==")
+        key, dummy, value = constraint.partition("==")
         role = key == "node.role"
         found = node["Spec"].get("Role") if role else labels.get(key.removeprefix("node.labels."))
         if found != value:

@@ -173,7 +173,8 @@ class Objects:
 
     def _pin(self, item: Rendered, report: Reporter) -> None:
         """At the first placement the node gets a label; from then on the workload runs there and nowhere else."""
-        assert item.pin is not None
+        if item.pin is None:
+            raise AssertionError("item.pin")
         pinned = self._pinned(item.pin)
         if len(pinned) > 1:
             names = ", ".join(self.snapshot.node_name(node["ID"]) for node in pinned)

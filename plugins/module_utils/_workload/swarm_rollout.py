@@ -121,7 +121,8 @@ class Rollout:
                 if (error.status and error.status != 503) or time.monotonic() > until:
                     raise
                 time.sleep(1)
-        assert self.objects is not None
+        if self.objects is None:
+            raise AssertionError("self.objects")
         found.nodes = self.objects.nodes
         return found
 
@@ -173,7 +174,8 @@ class Rollout:
 
     def _send(self, unit: Unit, service: Mapping[str, Any] | None) -> None:
         rendered = unit.rendered
-        assert self.objects is not None
+        if self.objects is None:
+            raise AssertionError("self.objects")
         what = "job" if rendered.workload.is_job else "service"
         self.report(f"{unit.name}: {unit.action} {what} ({', '.join(unit.why)})")
         if unit.action == "replace" and service is not None:
@@ -327,7 +329,8 @@ class Rollout:
 
     def _where_data_are(self, unit: Unit) -> str:
         """It may run on one node only, and that node is away."""
-        assert self.objects is not None
+        if self.objects is None:
+            raise AssertionError("self.objects")
         for node in self.objects.nodes:
             if (node["Spec"].get("Labels") or {}).get(unit.rendered.pin or "") == "true":
                 state_of = f"{node['Status']['State']}, {node['Spec'].get('Availability')}"
