@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -54,7 +55,8 @@ class LockFile:
                 **({"upstream": dict(sorted(lock.upstream.items()))} if lock.upstream else {}),
             }
             draft = path.with_name(f".{path.name}.new")
-            draft.write_text(_HEAD + yaml.safe_dump(content, sort_keys=False))
+            # Ansible's strings know where they come from, which YAML can't say: plain ones go in.
+            draft.write_text(_HEAD + yaml.safe_dump(json.loads(json.dumps(content)), sort_keys=False))
             draft.replace(path)
         finally:
             os.close(guard)

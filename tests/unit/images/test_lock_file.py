@@ -22,6 +22,16 @@ def test_decisions_are_kept(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["images.lock.yml"]
 
 
+def test_ansibles_own_strings_are_written_plainly(tmp_path: Path) -> None:
+    class Tagged(str):
+        pass
+
+    path = tmp_path / "images.lock.yml"
+    with LockFile.editing(path) as lock:
+        lock.upstream[Tagged("r/a:1")] = Tagged("sha256:1")
+    assert LockFile(path).upstream == {"r/a:1": "sha256:1"}
+
+
 def test_many_writers_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "images.lock.yml"
 

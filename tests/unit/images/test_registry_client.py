@@ -43,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(401, b"", ("WWW-Authenticate", 'Basic realm="r"'))
         elif self.mode == "broken":
             self._answer(500, b'{"errors": [{"message": "disk full"}]}')
-        elif self.path.endswith("/there"):
+        elif self.path.endswith(("/there", "/v2/")):
             self._answer(200, b"", ("Docker-Content-Digest", DIGEST))
         else:
             self._answer(404, b"")
@@ -87,6 +87,15 @@ def test_refused_users_are_told_which_variable(address: str, mode: str, monkeypa
     with pytest.raises(ImagesError) as caught:
         ask(address)
     assert "registry_username" in str(caught.value) or "status 401" in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["open", "token", "basic"])
+def test_the_user_is_checked(address: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Handler, "mode", mode)
+    RegistryClient(address, username="u", password="p", timeout=5).check()
+    if mode != "open":
+        with pytest.raises(ImagesError):
+            RegistryClient(address, timeout=5).check()
 
 
 def test_credentials_go_to_no_plain_address_elsewhere(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
