@@ -250,8 +250,8 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
     drop_in_changes = read_drop_in() != drop_in
     install, start = wanted and not host.installed, wanted and not host.running
     waiting = set(host.pending)
-    if host.running and not plan.reloadable:
-        waiting |= set(plan.noticed)
+    if host.running:
+        waiting |= set(plan.awaiting_restart)
     if host.running and (drop_in_changes or (wanted and proxies_differ(host.info, environment))):
         waiting.add("environment")
     restart = host.running and bool(waiting) and (parameters["restart"] or not host.busy)
@@ -296,7 +296,7 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
         warnings += notes
         service.write_pending([])
     elif host.running:
-        if plan.noticed and plan.reloadable:
+        if plan.reloaded:
             service.reload()
         service.write_pending(sorted(waiting))
     if not wanted and not engine.answers():

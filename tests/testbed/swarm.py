@@ -158,7 +158,16 @@ class Node:
     def start_engine(self) -> None:
         if self.engine_answers():
             return
-        run(*self.enter("sh", "-c", "rm -f /run/docker.pid; setsid dockerd >>/var/log/docker.log 2>&1 </dev/null &"))
+        # A killed engine's containerd dies a moment after it; an engine started meanwhile would wait for it in vain.
+        script = """
+            for attempt in $(seq 50); do
+                kill -0 "$(cat /run/docker/containerd/containerd.pid)" || break
+                sleep 0.1
+            done 2>/dev/null
+            rm -f /run/docker.pid
+            setsid dockerd >>/var/log/docker.log 2>&1 </dev/null &
+        """
+        run(*self.enter("sh", "-c", script))
 
     def engine_answers(self) -> bool:
         with contextlib.suppress(OSError, http.client.HTTPException):

@@ -68,8 +68,13 @@ class OptionsPlan:
         return [key for key in self.changed if self._effective(self.before, key) != self._effective(self.after, key)]
 
     @property
-    def reloadable(self) -> bool:
-        return RELOADABLE.issuperset(self.noticed)
+    def reloaded(self) -> list[str]:
+        """What a running engine takes over. Of a key that is gone from the file it keeps the former value."""
+        return [key for key in self.noticed if key in RELOADABLE and key in self.after]
+
+    @property
+    def awaiting_restart(self) -> list[str]:
+        return [key for key in self.noticed if key not in self.reloaded]
 
     @staticmethod
     def _effective(options: Mapping[str, Any], key: str) -> Any:

@@ -21,6 +21,7 @@ from .api import Engine
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PID_FILE = Path("/var/run/docker.pid")
+CONTAINERD_PID_FILE = Path("/var/run/docker/containerd/containerd.pid")
 LOG_FILE = Path("/var/log/docker.log")
 INIT_SCRIPT = Path("/etc/init.d/docker")
 INIT_PID_FILE = Path("/var/run/docker-ssd.pid")
@@ -152,6 +153,7 @@ def _start_by_hand(program: str, engine: Engine, environment: Mapping[str, str],
     if engine_pid() is None:
         # The number may belong to another process by now, and the engine would refuse to start.
         PID_FILE.unlink(missing_ok=True)
+        _forget_containerd()
 
     def raise_limits() -> None:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -166,6 +168,18 @@ def _start_by_hand(program: str, engine: Engine, environment: Mapping[str, str],
     if not wait_for_engine(engine, timeout, lambda: process.poll() is None):
         ended = "ended" if process.poll() is not None else f"doesn't answer within {timeout:g} s"
         raise StartError(f"{program} {ended}; {LOG_FILE} ends:\n{_tail(LOG_FILE)}")
+
+
+def _forget_containerd() -> None:
+    """What is left of a killed engine's containerd, which dies with it: a new engine would wait for it in vain."""
+    with contextlib.suppress(OSError, ValueError):
+        pid = int(CONTAINERD_PID_FILE.read_text())
+        deadline = time.monotonic() + 5
+        while _alive(pid) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        # A zombie that nobody waits for counts as running for the engine, too.
+        if not _alive(pid):
+            CONTAINERD_PID_FILE.unlink(missing_ok=True)
 
 
 def reload() -> None:

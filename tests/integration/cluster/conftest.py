@@ -9,7 +9,6 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,21 +17,8 @@ for place in (ROOT / "tests" / "testbed", ROOT / ".collections", Path(__file__).
     if str(place) not in sys.path:
         sys.path.insert(0, str(place))
 
-from on_bed import busybox, docker, play  # noqa: E402 - found only now
-from swarm import Bed, BedError  # noqa: E402
-
-
-def make_bed(name: str, **options: Any) -> Iterator[Bed]:
-    try:
-        Bed(name).down()
-        bed = Bed(name, **options)
-        bed.up(bare=True)
-    except BedError as error:
-        pytest.skip(str(error))
-    try:
-        yield bed
-    finally:
-        bed.down()
+from on_bed import busybox, docker, make_bed, play  # noqa: E402 - found only now
+from swarm import Bed  # noqa: E402
 
 
 @pytest.fixture(scope="session")

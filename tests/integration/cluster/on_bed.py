@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,19 @@ def on(node: Node, *command: str, check: bool = True) -> str:
     if check and done.returncode:
         raise AssertionError(f"{node.name}: {command}: {done.stderr}")
     return done.stdout.strip()
+
+
+def make_bed(name: str, **options: Any) -> Iterator[Bed]:
+    try:
+        Bed(name).down()
+        bed = Bed(name, **options)
+        bed.up(bare=True)
+    except BedError as error:
+        pytest.skip(str(error))
+    try:
+        yield bed
+    finally:
+        bed.down()
 
 
 def docker(node: Node, *arguments: str, input: bytes | None = None) -> bytes:

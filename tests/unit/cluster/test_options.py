@@ -65,13 +65,14 @@ def test_saying_the_default_makes_no_difference() -> None:
     plan = options.merged({}, OURS, {})
     assert plan.changed == ["live-restore"]
     assert plan.noticed == []
-    assert plan.reloadable
 
 
 def test_what_a_running_engine_takes_over() -> None:
-    assert options.merged({"live-restore": True}, OURS, {}).reloadable
-    assert options.merged({}, {"insecure-registries": ["a:5000"]}, {}).reloadable
-    assert not options.merged({}, {}, ROTATE).reloadable
+    plan = options.merged({"live-restore": True}, {**OURS, "insecure-registries": ["a:5000"]}, ROTATE)
+    assert plan.reloaded == ["insecure-registries", "live-restore"]
+    assert plan.awaiting_restart == ["log-opts"]
+    gone = options.OptionsPlan({"debug": True}, {})
+    assert (gone.reloaded, gone.awaiting_restart) == ([], ["debug"])
 
 
 @given(FILES, FILES)
