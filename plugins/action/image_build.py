@@ -49,6 +49,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return {"changed": True, "did": did, "summary": did, "reference": reference, "seconds": 0, "log": ""}
         verb = "pulling" if item.how == "pull" else "building"
         self._display.display(f"{item.name}: {verb} {item.upstream or item.version} ...")
+        bases = self._bases(site, item)
         job = {
             "how": item.how,
             "repository": item.repository,
@@ -59,7 +60,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "upstream_digest": item.upstream_digest,
             "upstream_key": site.table.upstream_key(item.name) if item.how == "pull" else "",
             "context": self._send_context(site, item),
-            "arguments": self._build_arguments(site, item),
+            "arguments": {} if item.how == "pull" else {**site.table.recipe(item.name).args, **bases},
+            "bases": list(bases.values()),
             "rootfs": self._rootfs(site, item),
         }
         answer: dict[str, Any] = self._execute_module(
@@ -88,14 +90,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         self._fixup_perms2((self._connection._shell.tmpdir, remote))
         return remote
 
-    def _build_arguments(self, site: Site, item: Item) -> dict[str, str]:
+    def _bases(self, site: Site, item: Item) -> dict[str, str]:
+        """Build argument to reference, of what the recipe is based on."""
         if item.how == "pull":
             return {}
-        recipe = site.table.recipe(item.name)
-        bases = [base for base in recipe.bases if not is_foreign(base)]
-        references = {base.name: base.reference for base in site.items(bases)}
-        references |= {base: base for base in recipe.bases if is_foreign(base)}
-        return {**recipe.args, **{argument_name(base): reference for base, reference in references.items()}}
+        bases = site.table.recipe(item.name).bases
+        ours = site.items([base for base in bases if not is_foreign(base)])
+        return {
+            **{argument_name(base.name): base.reference for base in ours},
+            **{argument_name(base): base for base in bases if is_foreign(base)},
+        }
 
     def _rootfs(self, site: Site, item: Item) -> dict[str, str] | None:
         if not is_rootfs(item.name):

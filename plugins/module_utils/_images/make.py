@@ -40,6 +40,8 @@ class Job:
     licence: str
     context: Path | None
     arguments: Mapping[str, str]
+    bases: tuple[str, ...]
+    """References that the Dockerfile starts from."""
     rootfs: Mapping[str, str] | None
     """Of the base image alone: packages (text) to make it from, or from, an image of the site's."""
     upstream: str | None
@@ -66,6 +68,7 @@ class Job:
             licence=job["licence"],
             context=Path(job["context"]) if job["context"] else None,
             arguments=job["arguments"],
+            bases=tuple(job["bases"]),
             rootfs=job["rootfs"],
             upstream=job["upstream"],
             upstream_digest=job["upstream_digest"],
@@ -172,6 +175,10 @@ def _labels(job: Job, key: str) -> dict[str, str]:
 
 def _build(job: Job, cli: DockerCli, mirrors: Mirrors, tag: str) -> None:
     arguments = dict(job.arguments)
+    # By docker pull, not by the build: BuildKit knows only the CAs that were there when the engine started.
+    for base in job.bases:
+        if not cli.exists(base):
+            cli.pull(base)
     rootfs = None
     if job.rootfs is not None:
         rootfs = arguments["ROOTFS"] = _rootfs(job, cli, mirrors)
