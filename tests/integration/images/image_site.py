@@ -124,10 +124,12 @@ def lend(address: str, *names: str) -> None:
 def clean(name: str, address: str) -> None:
     docker("rm", "--force", f"{name}-registry", check=False)
     docker("volume", "rm", f"{name}-registry", check=False)
-    tags = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={address}/*")
-    tags += "\n" + docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={address}/*/*")
-    for tag in tags.split():
-        docker("image", "rm", tag, check=False)
+    shown = "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}"
+    for pattern in ("*", "*/*"):
+        found = docker("image", "ls", "--digests", "--format", shown, "--filter", f"reference={address}/{pattern}")
+        for reference in found.split():
+            if "<none>" not in reference:
+                docker("image", "rm", reference, check=False)
 
 
 def make_site(folder: Path, name: str, address: str) -> Site:
