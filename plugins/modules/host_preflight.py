@@ -275,7 +275,9 @@ class Preflight:
             ports.WantedPort(port["port"], port["protocol"], port["variable"]) for port in self.parameters["ports"]
         ]
         for first, second in ((a, b) for i, a in enumerate(wanted) for b in wanted[i + 1 :]):
-            if (first.port, first.protocol) == (second.port, second.protocol):
+            # A role compares its own ports itself.
+            others = first.variable.partition("_")[0] != second.variable.partition("_")[0]
+            if others and (first.port, first.protocol) == (second.port, second.protocol):
                 self.problem(f"{first.variable} and {second.variable} are both {first.port}: they need a port each")
         if self.parameters["swarm_ports"] and read_swarm(self.engine).state == "inactive":
             wanted += [ports.WantedPort(number, protocol, "") for number, protocol in SWARM_PORTS]
