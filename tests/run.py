@@ -202,8 +202,7 @@ def main() -> int:
         return 0
     if not wanted:
         parser.error(f"no stage is named {' or '.join(arguments.stage)}; see bin/test --list")
-    shutil.rmtree(OUTPUT, ignore_errors=True)
-    OUTPUT.mkdir(parents=True)
+    OUTPUT.mkdir(parents=True, exist_ok=True)
     tally, results = Tally(), dict[str, bool]()
     begun = time.monotonic()
     for stage in wanted:
