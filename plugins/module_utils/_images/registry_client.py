@@ -56,7 +56,7 @@ class RegistryClient:
 
     def check(self) -> None:
         """Whether it answers and takes our credentials; raises where not."""
-        status, _, body = self._authorised("GET", "/v2/")
+        status, dummy, body = self._authorised("GET", "/v2/")
         if status != 200:
             raise ImagesError(f"GET {self.url}/v2/: status {status}: {_message(body)}")
 
