@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from conftest import Platform
+from installed import Platform
 
 MEMORY_AT_REST = 1.5e9
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Platform, wait_for
+from installed import Platform, wait_for
 from predictions import EXAMPLE, Rest, read_rows
 
 pytestmark = pytest.mark.docker

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 import pytest
-from conftest import ROOT, Platform
+from installed import ROOT, Platform
 from predictions import EXAMPLE, read_rows
 
 

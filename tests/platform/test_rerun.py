@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import Platform
+from installed import Platform
 
 SECOND_RUN_SECONDS = 25
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from conftest import Platform
+from installed import Platform
 
 
 @pytest.fixture(scope="module")
