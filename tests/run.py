@@ -181,11 +181,11 @@ def run(stage: Stage, tally: Tally) -> bool:
         tally.failed += 1
     succeeded = code == 0 and tally.failed == before
     print(f"{'ok    ' if succeeded else 'FAILED'} {stage.name} ({seconds:.0f} s)", flush=True)
-    for line in text.splitlines():
-        if line.strip().startswith(("BAR ", "SKIP ")):
-            print(f"       {line.strip()}", flush=True)
-            if line.strip().startswith("SKIP "):
-                tally.skipped.append(f"{stage.name}: {line.strip()[5:]}")
+    for line in (line.lstrip(" .s") for line in text.splitlines()):  # pytest's dots may stand before
+        if line.startswith(("BAR ", "SKIP ")):
+            print(f"       {line}", flush=True)
+        if line.startswith("SKIP "):
+            tally.skipped.append(f"{stage.name}: {line[5:]}")
     if not succeeded:
         print("\n".join("    | " + line for line in text.splitlines()[-80:]), flush=True)
     return succeeded
