@@ -191,6 +191,47 @@ def run(stage: Stage, tally: Tally) -> bool:
     return succeeded
 
 
+def run_all(wanted: list[Stage], *, chosen: bool, tally: Tally) -> None:
+    """Runs the stages in order. ``chosen``: they were named, so what is not among them counts as done."""
+    results = dict[str, bool]()
+    for stage in wanted:
+        reason = unmet(stage.needs)
+        missing = [name for name in stage.after if not results.get(name, chosen)]
+        if missing and not stage.always:
+            reason = reason or f"{missing[0]} did not succeed"
+        if reason:
+            print(f"SKIP   {stage.name}: {reason}", flush=True)
+            tally.skipped.append(f"{stage.name}: {reason}")
+            results[stage.name] = False
+            continue
+        print(f"...    {stage.name}", flush=True)
+        results[stage.name] = run(stage, tally)
+
+
+def engine() -> int | None:
+    """Process id of this machine's Docker engine, None where none runs."""
+    with contextlib.suppress(OSError, ValueError):
+        process = int(Path("/run/docker.pid").read_text())
+        if Path(f"/proc/{process}/comm").read_text().strip() == "dockerd":
+            return process
+    return None
+
+
+@contextlib.contextmanager
+def engine_as_before() -> Iterator[None]:
+    """Stops an engine that the stages started by hand; one that systemd keeps, or that ran before, is left alone."""
+    before = engine()
+    try:
+        yield
+    finally:
+        now = engine()
+        if before is None and now is not None and Path("/proc/1/comm").read_text().strip() != "systemd":
+            os.kill(now, signal.SIGTERM)
+            deadline = time.monotonic() + 60
+            while engine() == now and time.monotonic() < deadline:
+                time.sleep(0.5)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bin/test", description=__doc__)
     parser.add_argument("stage", nargs="*", help="run these stages only (a prefix is enough)")
@@ -203,20 +244,10 @@ def main() -> int:
     if not wanted:
         parser.error(f"no stage is named {' or '.join(arguments.stage)}; see bin/test --list")
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    tally, results = Tally(), dict[str, bool]()
+    tally = Tally()
     begun = time.monotonic()
-    for stage in wanted:
-        reason = unmet(stage.needs)
-        missing = [name for name in stage.after if not results.get(name, bool(arguments.stage))]
-        if missing and not stage.always:
-            reason = reason or f"{missing[0]} did not succeed"
-        if reason:
-            print(f"SKIP   {stage.name}: {reason}", flush=True)
-            tally.skipped.append(f"{stage.name}: {reason}")
-            results[stage.name] = False
-            continue
-        print(f"...    {stage.name}", flush=True)
-        results[stage.name] = run(stage, tally)
+    with engine_as_before():
+        run_all(wanted, chosen=bool(arguments.stage), tally=tally)
     print(f"\n{(time.monotonic() - begun) / 60:.1f} minutes; logs in tests/output")
     for reason in tally.skipped:
         print(f"skipped: {reason}")
