@@ -63,9 +63,9 @@ def stages() -> list[Stage]:
         Stage("ruff-format", ["ruff", "format", "--check", "."]),
         Stage("mypy", [sys.executable, "tests/mypy.py"]),
         Stage("ansible-lint", [sys.executable, "tests/ansible_lint.py"], timeout=600),
-        pytest_stage("unit", "tests/unit", "-n2", timeout=600),
+        pytest_stage("unit", "tests/unit", "-n2", timeout=900),
         *(
-            Stage(f"unit-py{version}", [sys.executable, "tests/other_python.py", version], timeout=600)
+            Stage(f"unit-py{version}", [sys.executable, "tests/other_python.py", version], timeout=900)
             for version in ("3.12", "3.13")
         ),
         Stage("sanity", [sys.executable, "tests/sanity.py"], timeout=900),
@@ -75,7 +75,7 @@ def stages() -> list[Stage]:
         molecule_stage("platform-verify", "verify", 600, ("platform",)),
         pytest_stage("platform-bars", "tests/platform", needs="root swarm", timeout=1800, after=("platform",)),
         *(
-            pytest_stage(f"integration-{path.name}", str(path.relative_to(ROOT)), needs="root swarm", timeout=900)
+            pytest_stage(f"integration-{path.name}", str(path.relative_to(ROOT)), needs="root swarm", timeout=1500)
             for path in sorted((ROOT / "tests" / "integration").glob("*"))
             if any(path.glob("test_*.py"))
         ),
