@@ -190,7 +190,7 @@ def test_sets_have_one_owner(cluster: Cluster) -> None:
 def test_a_port_of_the_host_moves(cluster: Cluster) -> None:
     """Start-first is asked for, and would hang; a renamed workload takes the port over."""
     ports = [{"name": "http", "port": 8080, "published": 18999}]
-    update = {"order": "start-first", "health_window": 2}
+    update = {"order": "start-first", "health_window": 30}
     web = server(ports=ports, update=update)
     cluster.apply(web)
     cluster.apply({**web, "env": {"A": "1"}})
