@@ -1,8 +1,10 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the stages of `bin/test` in order, says what was skipped and why, and ends with `N passed, N failed, N skipped`.
+"""Runs the stages of `bin/test`, says what was skipped and why, and ends with `N passed, N failed, N skipped`.
 
-A stage is one command. What pytest runs counts by its tests (JUnit report), anything else counts as one.
+A stage is one command. What pytest runs counts by its tests (JUnit report), anything else counts as one. Stages run in
+two lanes side by side, in order within a lane; one that measures times, or stops what others use, runs alone: nothing
+else goes on meanwhile, and it comes after all that stand before it.
 """
 
 from __future__ import annotations
@@ -18,15 +20,26 @@ import sys
 import threading
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "tests" / "output"
 PYTEST = [sys.executable, "-m", "pytest"]
 TEST_REGISTRY = "127.0.0.1:15000"
-"""The site's registry of the molecule scenario `default`; the integration suites take their images from there."""
+"""The site's registry of the molecule scenario `swarm`; the integration suites take their images from there."""
 MOLECULE = [sys.executable, "-m", "molecule"]
+ROOT_LINUX = frozenset({"root", "linux"})
+BAR_BESIDE_OTHERS = 3
+"""So many times its bar a stage may take beside the other lane."""
+LAST_START = 78 * 60
+"""In CI no stage begins after so many seconds: what runs too long counts for nothing there. A skip is no pass."""
+STREAM = "the stream and what watches it are no default yet"
+RECORDS = "tests/integration/serving/test_records.py"
+BEGUN = time.monotonic()
+ALONE = ""
+"""The lane of a stage that runs alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +48,8 @@ class Stage:
 
     name: str
     command: list[str]
+    lane: str = "machine"
+    """`machine`: with this machine's own engine. `beds`: with clusters made for the purpose, or with neither."""
     needs: frozenset[str] = frozenset()
     timeout: int = 900
     """Seconds after which the stage counts as failed."""
@@ -42,45 +57,120 @@ class Stage:
     """Runs even where an earlier stage that it builds on failed: it cleans up."""
     after: tuple[str, ...] = ()
     """Stages without whose success this one makes no sense."""
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    by_name: str = ""
+    """Why it runs only where it is named."""
+    bar: int = 0
+    """Seconds that a user is promised, on a machine that does nothing else."""
 
     @property
     def is_pytest(self) -> bool:
         return self.command[: len(PYTEST)] == PYTEST
 
 
-def pytest_stage(name: str, *paths: str, needs: str = "", timeout: int = 900, after: tuple[str, ...] = ()) -> Stage:
-    return Stage(name, [*PYTEST, *paths], frozenset(needs.split()), timeout, after=after)
+def pytest_stage(name: str, *paths: str, needs: str = "", **more: Any) -> Stage:
+    return Stage(name, [*PYTEST, *paths], needs=frozenset(needs.split()), **more)
 
 
-def molecule_stage(name: str, action: str, timeout: int, after: tuple[str, ...] = (), always: bool = False) -> Stage:
-    return Stage(name, [*MOLECULE, action, "-s", "default"], frozenset({"root", "swarm"}), timeout, always, after)
+def integration(*names: str, lane: str = "machine", after: tuple[str, ...] = (), by_name: str = "") -> list[Stage]:
+    more: dict[str, Any] = {"needs": "root linux", "timeout": 1500, "lane": lane, "after": after, "by_name": by_name}
+    return [pytest_stage(f"integration-{name}", f"tests/integration/{name}", **more) for name in names]
+
+
+def molecule(name: str, action: str, scenario: str, timeout: int, **more: Any) -> Stage:
+    return Stage(name, [*MOLECULE, action, "-s", scenario], needs=ROOT_LINUX, timeout=timeout, **more)
+
+
+def testbed(name: str, verb: str, *arguments: str, **more: Any) -> Stage:
+    command = [str(ROOT / "bin" / "testbed"), "kubernetes", verb, *arguments]
+    return Stage(name, command, "beds", ROOT_LINUX, **more)
+
+
+def bars(name: str, scenario: str, *files: str, **more: Any) -> Stage:
+    """Those files of tests/platform, on the scenario's platform; MLOPS_INVENTORY may name another than swarm's."""
+    default = os.environ.get("MLOPS_INVENTORY") if scenario == "swarm" else None
+    inventory = {"MLOPS_INVENTORY": default or str(ROOT / "molecule" / scenario / "inventory")}
+    paths = [f"tests/platform/test_{file}.py" for file in files]
+    return pytest_stage(name, *paths, needs="root linux", timeout=1800, environment=inventory, **more)
 
 
 def stages() -> list[Stage]:
-    """All stages, in order: cheap ones first, then a blank host, the platform, its bars, and its removal."""
+    """All stages. First what needs no images; then the platform on this machine, which builds them all; then what takes
+    them from its registry, and the same platform on three hosts and on Kubernetes; their bars; and their removal."""
+    kubernetes_suites = integration(
+        "testbed", "kubernetes_access", "kubernetes", lane="beds", after=("testbed-kubernetes",)
+    )
     return [
         Stage("ruff", ["ruff", "check", "."]),
         Stage("ruff-format", ["ruff", "format", "--check", "."]),
         Stage("mypy", [sys.executable, "tests/mypy.py"]),
-        Stage("ansible-lint", [sys.executable, "tests/ansible_lint.py"], timeout=600),
-        pytest_stage("unit", "tests/unit", "-n2", timeout=900),
-        *(
-            Stage(f"unit-py{version}", [sys.executable, "tests/other_python.py", version], timeout=900)
-            for version in ("3.12", "3.13")
+        pytest_stage("unit", "tests/unit", "-n2", timeout=1500),
+        Stage("ansible-lint", [sys.executable, "tests/ansible_lint.py"], timeout=900),
+        Stage("unit-py3.13", [sys.executable, "tests/other_python.py", "3.13"], "beds", timeout=1500),
+        Stage("sanity", [sys.executable, "tests/sanity.py"], "beds", timeout=1500),
+        *integration("mlflow_modules", "model", lane="beds"),
+        *integration("archive", "drift", "drift_alibi", "kafka", "prometheus", lane="beds", by_name=STREAM),
+        testbed("testbed-kubernetes", "up", "--nodes", "2", timeout=2700),
+        *kubernetes_suites,
+        pytest_stage(
+            "integration-serving",
+            "tests/integration/serving",
+            f"--ignore={RECORDS}",
+            needs="root linux",
+            timeout=1500,
         ),
-        Stage("sanity", [sys.executable, "tests/sanity.py"], timeout=900),
-        Stage("benchmark-serving", [sys.executable, "tests/benchmark/serving.py"]),
-        molecule_stage("blank-host-check", "check", 300),
-        molecule_stage("platform", "converge", 1800),
-        molecule_stage("platform-verify", "verify", 600, ("platform",)),
-        pytest_stage("platform-bars", "tests/platform", needs="root swarm", timeout=1800, after=("platform",)),
-        *(
-            pytest_stage(f"integration-{path.name}", str(path.relative_to(ROOT)), needs="root swarm", timeout=1500)
-            for path in sorted((ROOT / "tests" / "integration").glob("*"))
-            if any(path.glob("test_*.py"))
+        pytest_stage("integration-records", RECORDS, needs="root linux", timeout=1500, by_name=STREAM),
+        *integration("cluster", lane="beds"),
+        molecule("blank-host-check", "check", "swarm", 300),
+        molecule("role-alone", "test", "postgresql", 1800),
+        molecule("platform", "converge", "swarm", 2700),
+        molecule("platform-verify", "verify", "swarm", 900, after=("platform",)),
+        *integration("render", after=("testbed-kubernetes", "platform")),
+        pytest_stage(
+            "integration-agent-kubernetes",
+            "tests/integration/agent",
+            needs="root linux",
+            timeout=1500,
+            lane="beds",
+            after=("testbed-kubernetes", "platform"),
+            environment={"MLOPS_TEST_TARGET": "kubernetes"},
         ),
-        molecule_stage("platform-removed", "cleanup", 300, ("platform",), always=True),
-        molecule_stage("nothing-left", "destroy", 120, ("platform",), always=True),
+        testbed(
+            "testbed-kubernetes-removed",
+            "down",
+            timeout=300,
+            always=True,
+            after=("integration-render", "integration-agent-kubernetes", *(stage.name for stage in kubernetes_suites)),
+        ),
+        Stage("benchmark-serving", [sys.executable, "tests/benchmark/serving.py"], ALONE),
+        *(
+            Stage(
+                f"benchmark-{name}", [sys.executable, f"tests/benchmark/{file}.py"], ALONE, timeout=3600, by_name=STREAM
+            )
+            for name, file in {
+                "records": "serving_records",
+                "detection": "drift_detection",
+                "drift": "drift_service",
+            }.items()
+        ),
+        bars("platform-bars", "swarm", "rerun", "predictions", after=("platform",), lane=ALONE),
+        bars("platform-safety", "swarm", "containers", "secrets", "render", after=("platform",)),
+        *integration("agent", "data", "external", "gateway", "images", "workload"),
+        molecule("kubernetes-check", "check", "kubernetes", 600, lane="beds", after=("testbed-kubernetes", "platform")),
+        molecule("kubernetes", "converge", "kubernetes", 1200, lane="beds", after=("kubernetes-check",), bar=300),
+        molecule("kubernetes-verify", "verify", "kubernetes", 900, lane="beds", after=("kubernetes",)),
+        bars("kubernetes-safety", "kubernetes", "containers", "secrets", "render", lane="beds", after=("kubernetes",)),
+        bars("kubernetes-disturbed", "kubernetes", "disturbed", lane="beds", after=("kubernetes",)),
+        molecule("cluster", "converge", "swarm_cluster", 1800, lane="beds", after=("platform",)),
+        molecule("cluster-verify", "verify", "swarm_cluster", 900, lane="beds", after=("cluster",)),
+        bars("kubernetes-bars", "kubernetes", "rerun", "predictions", after=("kubernetes",), lane=ALONE),
+        bars("cluster-bars", "swarm_cluster", "rerun", "predictions", "nodes", after=("cluster",), lane=ALONE),
+        molecule("kubernetes-removed", "cleanup", "kubernetes", 600, always=True, after=("kubernetes",)),
+        molecule("kubernetes-bed-removed", "destroy", "kubernetes", 120, always=True, after=("kubernetes-removed",)),
+        molecule("cluster-removed", "cleanup", "swarm_cluster", 600, lane="beds", always=True, after=("cluster",)),
+        molecule("cluster-bed-removed", "destroy", "swarm_cluster", 120, lane="beds", always=True),
+        bars("platform-faults", "swarm", "faults", after=("platform",), lane=ALONE),
+        molecule("platform-removed", "cleanup", "swarm", 600, always=True, after=("platform",)),
     ]
 
 
@@ -99,7 +189,7 @@ def unmet(needs: frozenset[str]) -> str:
     """Why a stage cannot run here; empty if it can."""
     if "root" in needs and os.geteuid() != 0:
         return "needs root"
-    if "swarm" in needs and sys.platform != "linux":
+    if "linux" in needs and sys.platform != "linux":
         return "needs Linux"
     return ""
 
@@ -111,6 +201,11 @@ class Tally:
     passed: int = 0
     failed: int = 0
     skipped: list[str] = dataclasses.field(default_factory=list)
+
+    def add(self, other: Tally) -> None:
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
 
     def add_report(self, stage: str, report: Path) -> None:
         for case in ElementTree.parse(report).getroot().iter("testcase"):
@@ -141,24 +236,26 @@ def heartbeat(name: str, log: Path) -> Iterator[None]:
         thread.join()
 
 
-def run(stage: Stage, tally: Tally) -> bool:
-    """Runs one stage; its output goes to a log, whose end is shown where it failed."""
-    log, report = OUTPUT / f"{stage.name}.log", OUTPUT / f"{stage.name}.xml"
-    report.unlink(missing_ok=True)
+UNDER_WAY: set[subprocess.Popen[bytes]] = set()
+
+
+def execute(stage: Stage, log: Path, report: Path) -> int:
+    """Runs the stage's command into its log; the exit code, -1 where it took too long."""
     command = [*stage.command, f"--junitxml={report}", "-s"] if stage.is_pytest else stage.command
-    begun = time.monotonic()
+    environment = {"MLOPS_TEST_REGISTRY": TEST_REGISTRY, "MOLECULE_COMMAND_BORDERS": "false", **stage.environment}
     with log.open("w") as file, heartbeat(stage.name, log):
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, "MLOPS_TEST_REGISTRY": TEST_REGISTRY},
+            env={**os.environ, **environment},
             stdout=file,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
+        UNDER_WAY.add(process)
         try:
-            code = process.wait(stage.timeout)
+            return process.wait(stage.timeout)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGTERM)
             try:
@@ -166,46 +263,94 @@ def run(stage: Stage, tally: Tally) -> bool:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-            code = -1
             file.write(f"\nstopped after {stage.timeout} s\n")
+            return -1
+        finally:
+            UNDER_WAY.discard(process)
+
+
+def run(stage: Stage) -> tuple[bool, Tally]:
+    """Runs one stage; says how it went, with its bars, and with the end of its log where it failed."""
+    log, report = OUTPUT / f"{stage.name}.log", OUTPUT / f"{stage.name}.xml"
+    report.unlink(missing_ok=True)
+    begun = time.monotonic()
+    code = execute(stage, log, report)
     seconds = time.monotonic() - begun
     text = log.read_text(errors="replace")
-    before = tally.failed
+    tally = Tally()
     if stage.is_pytest and report.exists():
         tally.add_report(stage.name, report)
-        if code not in (0, 1) and tally.failed == before:
-            tally.failed += 1
     elif code == 0:
         tally.passed += 1
-    else:
-        tally.failed += 1
-    succeeded = code == 0 and tally.failed == before
-    print(f"{'ok    ' if succeeded else 'FAILED'} {stage.name} ({seconds:.0f} s)", flush=True)
-    for line in (line.lstrip(" .s") for line in text.splitlines()):  # pytest's dots may stand before
-        if line.startswith(("BAR ", "SKIP ")):
-            print(f"       {line}", flush=True)
-        if line.startswith("SKIP "):
-            tally.skipped.append(f"{stage.name}: {line[5:]}")
+    if code not in (0, 1) or (code == 1 and not tally.failed):
+        tally.failed = tally.failed or 1
+    said = [line.lstrip(" .s") for line in text.splitlines()]  # pytest's dots may stand before
+    if stage.bar and code == 0:
+        said.append(f"BAR {stage.name}: {seconds:.0f} s (below {stage.bar})")
+        if seconds >= BAR_BESIDE_OTHERS * stage.bar:
+            tally = Tally(failed=1)
+    succeeded = code == 0 and not tally.failed
+    lines = [f"{'ok    ' if succeeded else 'FAILED'} {stage.name} ({seconds:.0f} s)"]
+    lines += [f"       {line}" for line in said if line.startswith(("BAR ", "SKIP "))]
+    tally.skipped += [f"{stage.name}: {line[5:]}" for line in said if line.startswith("SKIP ")]
     if not succeeded:
-        print("\n".join("    | " + line for line in text.splitlines()[-80:]), flush=True)
-    return succeeded
+        lines += ["    | " + line for line in text.splitlines()[-80:]]
+    print("\n".join(lines), flush=True)
+    return succeeded, tally
 
 
-def run_all(wanted: list[Stage], *, chosen: bool, tally: Tally) -> None:
-    """Runs the stages in order. ``chosen``: they were named, so what is not among them counts as done."""
-    results = dict[str, bool]()
-    for stage in wanted:
-        reason = unmet(stage.needs)
-        missing = [name for name in stage.after if not results.get(name, chosen)]
-        if missing and not stage.always:
-            reason = reason or f"{missing[0]} did not succeed"
-        if reason:
-            print(f"SKIP   {stage.name}: {reason}", flush=True)
-            tally.skipped.append(f"{stage.name}: {reason}")
-            results[stage.name] = False
-            continue
-        print(f"...    {stage.name}", flush=True)
-        results[stage.name] = run(stage, tally)
+class Lanes:
+    """Runs stages: the lanes side by side, a stage that runs alone when all before it are done."""
+
+    def __init__(self, *, chosen: bool) -> None:
+        self.tally = Tally()
+        self._chosen = chosen
+        """The stages were named, so what is not among them counts as done."""
+        self._results: dict[str, bool] = {}
+        self._changed = threading.Condition()
+
+    def run(self, wanted: Iterable[Stage]) -> None:
+        group: list[Stage] = []
+        known = list(wanted)
+        self._waiting = {stage.name for stage in known}
+        for stage in known:
+            if stage.lane == ALONE:
+                self._side_by_side(group)
+                self._in_order([stage])
+                group = []
+            else:
+                group.append(stage)
+        self._side_by_side(group)
+
+    def _side_by_side(self, group: list[Stage]) -> None:
+        lanes = {stage.lane: [other for other in group if other.lane == stage.lane] for stage in group}
+        threads = [threading.Thread(target=self._in_order, args=(lane,), daemon=True) for lane in lanes.values()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _in_order(self, lane: list[Stage]) -> None:
+        for stage in lane:
+            with self._changed:
+                self._changed.wait_for(lambda s=stage: not self._waiting.intersection(s.after))
+                missing = [name for name in stage.after if not self._results.get(name, self._chosen)]
+            reason = unmet(stage.needs) or ("" if self._chosen else stage.by_name)
+            if os.environ.get("CI") and not stage.always and time.monotonic() - BEGUN > LAST_START:
+                reason = reason or f"no time left; bin/test {stage.name} runs it"
+            if missing and not stage.always:
+                reason = reason or f"{missing[0]} did not succeed"
+            if reason:
+                print(f"SKIP   {stage.name}: {reason}", flush=True)
+                succeeded, tally = False, Tally(skipped=[f"{stage.name}: {reason}"])
+            else:
+                print(f"...    {stage.name}", flush=True)
+                succeeded, tally = run(stage)
+            with self._changed:
+                self.tally.add(tally)
+                self._results[stage.name] = succeeded
+                self._waiting.discard(stage.name)
+                self._changed.notify_all()
 
 
 def engine() -> int | None:
@@ -244,10 +389,15 @@ def main() -> int:
     if not wanted:
         parser.error(f"no stage is named {' or '.join(arguments.stage)}; see bin/test --list")
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    tally = Tally()
+    lanes = Lanes(chosen=bool(arguments.stage))
     begun = time.monotonic()
-    with engine_as_before():
-        run_all(wanted, chosen=bool(arguments.stage), tally=tally)
+    try:
+        with engine_as_before():
+            lanes.run(wanted)
+    finally:
+        for process in list(UNDER_WAY):  # where this was interrupted
+            os.killpg(process.pid, signal.SIGTERM)
+    tally = lanes.tally
     print(f"\n{(time.monotonic() - begun) / 60:.1f} minutes; logs in tests/output")
     for reason in tally.skipped:
         print(f"skipped: {reason}")

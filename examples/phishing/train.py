@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trains a classifier of phishing pages; saves it with its train and test sets, the same files at each run.
+"""Trains a classifier of phishing pages and fits what watches it; saves both with its train and test sets.
+
+The same files at each run. Which detectors are fitted says the declaration (watched.yml), by way of MLOPS_DETECTORS;
+the library that fits them is this collection's.
 
 The data are river's Phishing: 1,250 web pages, nine features with values 0, 0.5 and 1, and whether it was phishing
 (Abdelhamid, Ayesh, Thabtah: Phishing detection based Associative Classification data mining, 2014).
@@ -13,10 +16,12 @@ import hashlib
 import io
 import json
 import logging
+import os
 import re
 import shutil
 import uuid
 import zipfile
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,6 +40,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 TARGET = "is_phishing"
 SEED = 2024
+MADE = "2024-01-01T00:00:00Z"
 RUNS_WITH = ("mlflow-skinny", "scikit-learn", "skops")
 
 
@@ -74,7 +80,9 @@ def save(model: Pipeline, train: pd.DataFrame, metrics: dict[str, float], path: 
     mlflow.sklearn.save_model(
         model,
         path,
-        mlflow_model=Model(model_uuid=uuid.UUID(digest[:32]).hex, utc_time_created="2024-01-01 00:00:00"),
+        mlflow_model=Model(
+            model_uuid=uuid.UUID(digest[:32]).hex, utc_time_created=MADE.replace("T", " ").removesuffix("Z")
+        ),
         serialization_format="skops",
         signature=signature,
         input_example=table.head(2),
@@ -85,6 +93,19 @@ def save(model: Pipeline, train: pd.DataFrame, metrics: dict[str, float], path: 
     saved = Model.load(path)
     saved.model_size_bytes = sum(file.stat().st_size for file in path.iterdir() if file.name != "MLmodel")
     saved.save(str(path / "MLmodel"))
+
+
+def watch(train: pd.DataFrame, path: Path) -> list[str]:
+    """Fit the declared detectors on what the model was trained on; returns their names."""
+    declared = json.loads(os.environ.get("MLOPS_DETECTORS", "[]"))
+    if not declared:
+        return []
+    from mlops_runtime.drift.artefact import write
+    from mlops_runtime.drift.fitting import fit as fit_detectors
+
+    fitted = fit_detectors(train.drop(columns=TARGET), detectors=declared, model="phishing", seed=SEED)
+    write(replace(fitted, created=MADE), path)
+    return [detector.name for detector in fitted.detectors]
 
 
 def make_reproducible(archive: Path) -> None:
@@ -125,10 +146,12 @@ def main() -> None:
     model = fit(train)
     metrics = evaluate(model, test)
     save(model, train, metrics, output / "model")
+    detectors = watch(train, output / "drift")
     (output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     for name, rows in (("train", train), ("test", test)):
         print(f"{name}: {len(rows)} rows, SHA-256 {hashes[name]}")
     print(", ".join(f"{name} {value}" for name, value in metrics.items()))
+    print(f"watched by {', '.join(detectors) or 'nobody'}")
 
 
 if __name__ == "__main__":

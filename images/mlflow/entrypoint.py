@@ -32,7 +32,6 @@ FROM_FILES = (
 PORT = 5000
 HEARTBEAT = Path("/tmp/heartbeat")  # noqa: S108  the container's own scratch
 HEARTBEAT_SECONDS = 15.0
-S3_REFUSALS = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 
 
 def say(message: str) -> None:
@@ -161,25 +160,52 @@ def settle_role(store: Any, name: str, permissions: Mapping[str, str]) -> None:
 
 
 def bucket(environment: dict[str, str], name: str) -> None:
-    """Make the bucket unless it is there."""
+    """Be sure that the bucket is there, made here where that is wanted, and gives back what is stored in it."""
     import boto3
     from botocore.config import Config
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import BotoCoreError, ClientError
 
+    style = environment.get("MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE", "auto")
+    retries = {"max_attempts": 8, "mode": "standard"}
+    os.environ.update(environment)  # CA and checksums are botocore's own settings
     client = boto3.client(
         "s3",
         endpoint_url=required(environment, "MLFLOW_S3_ENDPOINT_URL"),
         aws_access_key_id=required(environment, "AWS_ACCESS_KEY_ID"),
         aws_secret_access_key=required(environment, "AWS_SECRET_ACCESS_KEY"),
-        config=Config(retries={"max_attempts": 8, "mode": "standard"}, connect_timeout=5, read_timeout=20),
+        config=Config(retries=retries, connect_timeout=5, read_timeout=20, s3={"addressing_style": style}),
     )
     try:
+        if environment.get("MLOPS_MAKE_BUCKET", "true") == "true":
+            make_bucket(client, name)
+        round_trip(client, name)
+    except (BotoCoreError, ClientError) as error:
+        die(f"bucket {name}: {error}")
+
+
+def make_bucket(client: Any, name: str) -> None:
+    from botocore.exceptions import ClientError
+
+    try:
+        client.head_bucket(Bucket=name)
+        say(f"bucket {name}: there already")
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") not in ("404", "NoSuchBucket"):
+            raise
         client.create_bucket(Bucket=name)
         say(f"bucket {name}: made")
-    except ClientError as error:
-        if error.response.get("Error", {}).get("Code") not in S3_REFUSALS:
-            die(f"bucket {name}: {error}")
-        say(f"bucket {name}: there already")
+
+
+def round_trip(client: Any, name: str) -> None:
+    """Some servers have stored a client's framing with the content; better seen now than in a model."""
+    content, key = os.urandom(1 << 16), f".mlops-probe-{os.urandom(8).hex()}"
+    client.put_object(Bucket=name, Key=key, Body=content)
+    try:
+        if client.get_object(Bucket=name, Key=key)["Body"].read() != content:
+            die(f"bucket {name}: what the server gives back is not what was stored")
+    finally:
+        client.delete_object(Bucket=name, Key=key)
+    say(f"bucket {name}: gives back what is stored")
 
 
 # collect

@@ -7,11 +7,12 @@ from __future__ import annotations
 import contextlib
 import datetime
 import fcntl
+import ipaddress
 import os
 import secrets
 import string
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,18 @@ CHARSETS = {
     "urlsafe": string.ascii_letters + string.digits + "-_",
 }
 KINDS = ("password", "certificate")
+# cryptography wants every usage of a key named.
+USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
 DEFAULT_LENGTH = 32
 SHORTEST = 8
 HEADER = """\
@@ -47,15 +60,22 @@ class Spec:
     kind: str = "password"
     length: int = DEFAULT_LENGTH
     charset: str = "alphanumeric"
+    names: tuple[str, ...] = ()
+    """Of a certificate: the host names and addresses that it is for."""
 
     @classmethod
     def parse(cls, name: str, data: object) -> Spec:
         if not isinstance(data, Mapping):
             raise SecretsError(f"specification of secret {name}: expected a mapping such as {{length: 32}}")
-        unknown = set(data) - {"kind", "length", "charset"}
+        unknown = set(data) - {"kind", "length", "charset", "names"}
         if unknown:
             raise SecretsError(f"specification of secret {name}: unknown key {', '.join(sorted(map(str, unknown)))}")
-        spec = cls(**{str(key): value for key, value in data.items()})
+        names = data.get("names", [])
+        if not isinstance(names, list) or not all(isinstance(item, str) and item for item in names):
+            raise SecretsError(f"specification of secret {name}: names must be a list of host names and addresses")
+        spec = cls(**{**{str(key): value for key, value in data.items()}, "names": tuple(names)})
+        if names and spec.kind != "certificate":
+            raise SecretsError(f"specification of secret {name}: names are for kind: certificate alone")
         if spec.kind not in KINDS:
             raise SecretsError(f"specification of secret {name}: kind must be one of {', '.join(KINDS)}")
         if not isinstance(spec.length, int) or spec.length < SHORTEST:
@@ -66,30 +86,51 @@ class Spec:
 
     def generate(self) -> str:
         if self.kind == "certificate":
-            return sealed_certificate()
+            return sealed_certificate(self.names)
         charset = CHARSETS[self.charset]
         return "".join(secrets.choice(charset) for dummy in range(self.length))
 
 
-def sealed_certificate() -> str:
-    """A key and its self-signed certificate, PEM: for an interface that only its own holder may use."""
+def sealed_certificate(names: Sequence[str] = ()) -> str:
+    """A key and its self-signed certificate, PEM: for an interface that only its own holder may use.
+
+    With names it is for servers of these names, the first one is its subject, and clients that trust it know them.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "sealed")])
+    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, names[0] if names else "sealed")])
     begin = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)  # hosts' clocks differ
-    certificate = (
+    builder = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(begin)
         .not_valid_after(begin.replace(year=2120))
-        .sign(key, hashes.SHA256())
     )
+    if names:
+        # Strict clients take an authority only where it says that it is one.
+        usage = dict.fromkeys(USAGES, False) | {"digital_signature": True, "key_cert_sign": True}
+        builder = (
+            builder.add_extension(x509.SubjectAlternativeName([_general_name(item) for item in names]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(x509.KeyUsage(**usage), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        )
+    certificate = builder.sign(key, hashes.SHA256())
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return (private + certificate.public_bytes(serialization.Encoding.PEM)).decode()
+
+
+def _general_name(name: str) -> Any:
+    from cryptography import x509
+
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 @dataclass

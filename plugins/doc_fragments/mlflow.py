@@ -49,6 +49,7 @@ options:
     description:
       - What to do in check mode when no MLflow answers, as on a host that a playbook has yet to set up.
       - V(ignore) reports what would be made on an empty server, and returns RV(ignore:reachable=false).
+      - The file at O(ca_path) need not be there then.
     type: str
     choices: [fail, ignore]
     default: fail

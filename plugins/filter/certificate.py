@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The filter that looks at a certificate before it is used."""
+"""Filters that look at a certificate before it is used, and at what of it others may see."""
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,14 @@ try:
     HAS_CRYPTOGRAPHY = True
 except ImportError:
     HAS_CRYPTOGRAPHY = False
+
+
+_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+def certificate_of(pem: str) -> str:
+    """The certificates of a PEM text, without the key: what clients trust, and anyone may see."""
+    return "".join(f"{found}\n" for found in _CERTIFICATE.findall(pem))
 
 
 def certificate_problems(certificate_file: str, key_file: str, host: str = "") -> list[str]:
@@ -73,4 +82,4 @@ class FilterModule:
     """Filters about certificates."""
 
     def filters(self) -> dict[str, Any]:
-        return {"certificate_problems": certificate_problems}
+        return {"certificate_of": certificate_of, "certificate_problems": certificate_problems}

@@ -11,89 +11,73 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import (
-    ModelSpec,
+    Broker,
     ModelVersion,
     Platform,
+    artefact_problems,
     image_files,
     image_name,
     local_problems,
-    parse_model,
     prediction_path,
     preparation,
     read_metrics,
-    repeated_names,
     resolve,
     workload_name,
     workloads,
 )
+from ansible_collections.mlops.onprem.plugins.plugin_utils.models import (
+    VARIABLE,
+    Declared,
+    read_models,
+    signature_features,
+    sound_models,
+)
 
-VARIABLE = "mlops_models"
 CHAMPION = "champion"
+TOPICS_JOB = "model-topics"
 # Tags of a model version: the environment that it runs in, by its name in the artefact table and as the image of it.
 ENVIRONMENT_TAG = "mlops.environment"
 IMAGE_TAG = "mlops.image"
 
 
-@dataclass(frozen=True)
-class Declared:
-    """A declaration, where it stands in the variable, and the directory that its paths count from."""
+def model_problems(models: Any, directory: str, components: Any = None) -> list[str]:
+    """All that is wrong with the declarations and with what they name on the control host.
 
-    path: str
-    directory: Path
-    spec: ModelSpec
-
-
-def _read(models: Any, directory: str) -> tuple[list[Declared], list[str]]:
-    """The declarations as far as they can be read, and what is wrong with them."""
-    if isinstance(models, (str, Mapping)) or not isinstance(models, Sequence):
-        return [], [f"{VARIABLE}: must be a list of models, not {type(models).__name__}"]
-    declared: list[Declared] = []
-    problems: list[str] = []
-    values: list[tuple[str, Any]] = []
-    for index, value in enumerate(models):
-        path, place = f"{VARIABLE}[{index}]", Path(directory)
-        if isinstance(value, str):
-            file = resolve(place, value)
-            place = file.parent
-            try:
-                value = yaml.safe_load(file.read_text(encoding="utf-8"))
-            except OSError as error:
-                problems.append(f"{path}: {file} can't be read: {error.strerror}")
-                continue
-            except (UnicodeDecodeError, yaml.YAMLError) as error:
-                problems.append(f"{path}: {file} is not YAML: {' '.join(str(error).split())}")
-                continue
-        values.append((path, value))
-        spec, found = parse_model(value, path)
-        problems += found
-        if spec is not None:
-            declared.append(Declared(path, place, spec))
-    return declared, problems + repeated_names(values)
+    ``components``: those that are installed, where they are a choice; a model that needs others is a problem.
+    """
+    declared, problems = read_models(models, directory)
+    for one in declared:
+        found = local_problems(one.spec, one.directory, one.path)
+        problems += found or _artefact_problems(one)
+        problems += _unserved(one, components) if components else []
+    return problems
 
 
-def _sound(models: Any, directory: str) -> list[Declared]:
-    declared, problems = _read(models, directory)
-    if problems:
-        raise AnsibleFilterError("\n".join(problems))
-    return declared
+def _unserved(one: Declared, components: Sequence[str]) -> list[str]:
+    """What the declaration asks for and no component does."""
+    needed = {"drift": ["kafka", "drift_detector"]} if one.spec.drift else {}
+    if one.spec.records and not one.spec.drift:
+        needed = {"records": ["kafka"]}
+    return [
+        f"{one.path}.{key}: needs {' and '.join(missing)}; add {'it' if len(missing) == 1 else 'them'} to "
+        f"mlops_components, or take {key} away"
+        for key, names in needed.items()
+        if (missing := [name for name in names if name not in components])
+    ]
 
 
-def model_problems(models: Any, directory: str) -> list[str]:
-    """All that is wrong with the declarations and with what they name on the control host."""
-    declared, problems = _read(models, directory)
-    return problems + [problem for one in declared for problem in local_problems(one.spec, one.directory, one.path)]
+def _artefact_problems(one: Declared) -> list[str]:
+    return artefact_problems(one.spec, one.directory, one.path, signature_features(one))
 
 
 def model_plan(models: Any, directory: str) -> list[dict[str, Any]]:
     """What to prepare and to register, with the control host's paths in full."""
-    return [_plan(one) for one in _sound(models, directory)]
+    return [_plan(one) for one in sound_models(models, directory)]
 
 
 def _plan(one: Declared) -> dict[str, Any]:
@@ -113,7 +97,8 @@ def _plan(one: Declared) -> dict[str, Any]:
             "run_id": source.run_id,
             "run_path": source.run_path,
         },
-        "ready": not source.path or resolve(one.directory, source.path).exists(),
+        "drift": _fitted(one),
+        "ready": all(resolve(one.directory, made).exists() for made in (source.path, _artefact(one)) if made),
         "datasets": [
             {"name": dataset.name, "path": str(resolve(one.directory, dataset.path)), "context": dataset.context}
             for dataset in spec.datasets
@@ -121,8 +106,25 @@ def _plan(one: Declared) -> dict[str, Any]:
         "metrics": _metrics(one),
         "prepare": {}
         if prepare is None
-        else {**asdict(prepare), "command": list(prepare.command), "outputs": list(prepare.outputs)},
+        else {
+            **asdict(prepare),
+            "command": list(prepare.command),
+            "environment": dict(prepare.environment),
+            "outputs": list(prepare.outputs),
+        },
     }
+
+
+def _artefact(one: Declared) -> str:
+    return one.spec.drift.artefact if one.spec.drift else ""
+
+
+def _fitted(one: Declared) -> str:
+    """The directory of the fitted detectors; empty where there is none yet. Training may just have made others."""
+    made = _artefact(one)
+    if made and resolve(one.directory, made).exists() and (problems := _artefact_problems(one)):
+        raise AnsibleFilterError("\n".join(problems))
+    return str(resolve(one.directory, made)) if made else ""
 
 
 def _metrics(one: Declared) -> dict[str, float]:
@@ -135,7 +137,7 @@ def _metrics(one: Declared) -> dict[str, float]:
 def model_images(models: Any, directory: str, artifacts: Any) -> dict[str, dict[str, Any]]:
     """Rows of the artefact table for the images that the declared models run in; equal environments are one image."""
     images: dict[str, dict[str, Any]] = {}
-    for one in _sound(models, directory):
+    for one in sound_models(models, directory):
         row = dict(artifacts["seldon_core" if one.spec.runtime == "seldon_core" else "model_server"])
         build = dict(row["build"])
         build["files"] = {**build.get("files", {}), **image_files(one.spec, one.directory)}
@@ -192,24 +194,49 @@ def model_workloads(models: Any, directory: str, served: Any, platform: Any) -> 
     """The workloads that serve the models' versions.
 
     ``served``: the name of a model to its version in the registry: version, image, and sha256 where it is known.
-    ``platform``: the fields of Platform. A model that isn't in ``served`` has no workload.
+    ``platform``: the fields of Platform; ``broker`` is the slot's contract, empty where there is none. A model that
+    isn't in ``served`` has no workload.
     """
+    broker = Broker.of(platform["broker"]) if platform.get("broker") else None
+    place = Platform(**{**platform, "broker": broker})
     found: list[dict[str, Any]] = []
-    for one in _sound(models, directory):
+    for one in sound_models(models, directory):
         if one.spec.name in served:
             champion = served[one.spec.name]
             version = ModelVersion(str(champion["version"]), champion["image"], champion.get("sha256") or "", CHAMPION)
-            found += workloads(one.spec, [version], Platform(**platform))
+            found += workloads(one.spec, [version], place)
     return found
 
 
-def model_summary(models: Any, directory: str, platform: str, address: str) -> list[dict[str, Any]]:
+def model_topics(models: Any, directory: str, broker: Any) -> list[dict[str, Any]]:
+    """The job that makes the topics of the models that are logged; none where nobody is to make any.
+
+    Labels have as many partitions as records, so that who reads one partition of both has what belongs together. A
+    topic of a model that is no longer declared stays, with what is in it.
+    """
+    topics: list[dict[str, Any]] = []
+    for one in sound_models(models, directory):
+        records = one.spec.records
+        if records is None or not broker:
+            continue
+        kept = {"retention": records.retention} if records.retention else {}
+        name = f"{broker['prefix']}{one.spec.name}"
+        topics += [{"name": topic, "partitions": records.partitions, **kept} for topic in (name, f"{name}.labels")]
+        topics.append({"name": f"{name}.dead", "partitions": 1, **kept})
+    if not topics or not broker["job"]:
+        return []
+    env = {**broker["job"].get("env", {}), "MLOPS_TOPICS": json.dumps(topics, sort_keys=True)}
+    return [{**broker["job"], "name": TOPICS_JOB, "zone": "stream", "env": env}]
+
+
+def model_summary(models: Any, directory: str, platform: str, address: str, ca: str = "") -> list[dict[str, Any]]:
     """For each model its prediction URL and a curl line with a row that it answers.
 
-    The row is the declaration's example, or the input example that MLflow keeps with a local source.
+    The row is the declaration's example, or the input example that MLflow keeps with a local source. ``ca`` is the path
+    of the authorities that curl is to trust in the place of the system's.
     """
     summary = []
-    for one in _sound(models, directory):
+    for one in sound_models(models, directory):
         url = f"{address.rstrip('/')}{prediction_path(platform, one.spec.name)}/api/v1.0/predictions"
         example = _example(one)
         summary.append(
@@ -218,7 +245,7 @@ def model_summary(models: Any, directory: str, platform: str, address: str) -> l
                 "workload": workload_name(one.spec.name),
                 "url": url,
                 "data": example,
-                "curl": _curl(url, example) if example else "",
+                "curl": _curl(url, example, ca) if example else "",
             }
         )
     return summary
@@ -244,9 +271,10 @@ def _example(one: Declared) -> dict[str, Any]:
     return {}
 
 
-def _curl(url: str, data: Mapping[str, Any]) -> str:
+def _curl(url: str, data: Mapping[str, Any], ca: str) -> str:
     body = json.dumps({"data": data}, separators=(",", ":"), ensure_ascii=False)
-    return f"curl -s {shlex.quote(url)} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    trust = f" --cacert {shlex.quote(ca)}" if ca else ""
+    return f"curl -s{trust} {shlex.quote(url)} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
 
 
 class FilterModule:
@@ -259,5 +287,6 @@ class FilterModule:
             "model_problems": model_problems,
             "model_served": model_served,
             "model_summary": model_summary,
+            "model_topics": model_topics,
             "model_workloads": model_workloads,
         }

@@ -10,7 +10,7 @@ from typing import Any
 
 def _membership(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The latest word on a host's membership: from joining, or from looking at its engine."""
-    for name in ("__swarm_cluster_joined", "__swarm_cluster_started", "__swarm_cluster_engine"):
+    for name in ("__swarm_cluster_joined", "__swarm_cluster_started", "__host_engine"):
         result = facts.get(name) or {}
         if "swarm" in result:
             return dict(result["swarm"])

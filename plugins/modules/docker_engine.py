@@ -51,6 +51,11 @@ options:
       - Those that the running engine was given as flags are left out, since it would refuse to start with both.
     type: dict
     default: {}
+  keep_options:
+    description:
+      - Leave options that were once named here and aren't any more. Another platform on the host may have set them.
+    type: bool
+    default: false
   log_options:
     description:
       - Options of the C(json-file) log driver, so that logs rotate. Where the file names another log driver, that
@@ -244,7 +249,8 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
     plan, drop_in = option_file.OptionsPlan(existing, operators), ""
     if wanted:
         given = option_file.flags(service.engine_arguments())
-        merged = option_file.merged(operators, parameters["options"], log_options, given)
+        base = existing if parameters["keep_options"] else operators
+        merged = option_file.merged(base, parameters["options"], log_options, given)
         plan = option_file.OptionsPlan(existing, merged.after, merged.skipped)
         drop_in = drop_in_text(environment) if service.has_systemd() else ""
     drop_in_changes = read_drop_in() != drop_in
@@ -312,7 +318,7 @@ def pending_warnings(pending: list[str]) -> list[str]:
         return []
     return [
         f"Docker goes on running with its former {', '.join(pending)} until it is restarted: set "
-        "swarm_cluster_restart: true, or restart it when that suits you (containers on this host stop meanwhile)"
+        "host_docker_restart: true, or restart it when that suits you (containers on this host stop meanwhile)"
     ]
 
 
@@ -329,6 +335,7 @@ def main() -> None:
             "optional_packages": {"type": "list", "elements": "str", "default": []},
             "minimum_version": {"default": "20.10"},
             "options": {"type": "dict", "default": {}},
+            "keep_options": {"type": "bool", "default": False},
             "log_options": {"type": "dict", "default": {}},
             "environment": {"type": "dict", "default": {}, "no_log": True},
             "restart": {"type": "bool", "default": False},

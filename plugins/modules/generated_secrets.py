@@ -36,7 +36,8 @@ options:
     description:
       - Secrets that must exist, each with C(length), 32 unless told, and C(charset).
       - A charset is C(alphanumeric), which is the default, C(hex) or C(urlsafe).
-      - C(kind=certificate) makes a key and its self-signed certificate, for an interface that nobody else may use.
+      - C(kind=certificate) makes a key and its self-signed certificate, for an interface that nobody else may use; with
+        C(names), for servers of these host names and addresses, the first of which is its subject.
     type: dict
     default: {}
   values:

@@ -29,6 +29,24 @@ options:
     description: The platform's name; what it runs already isn't in its own way.
     type: str
     required: true
+  target:
+    description:
+      - What the platform is to run on. On a manager, one of this name that runs on another target is a problem.
+      - For V(kubernetes) the kernel needs nothing of what a Swarm takes.
+    type: str
+    choices: [swarm, kubernetes]
+    default: swarm
+  cluster:
+    description: How a Kubernetes cluster is reached, to see whether the platform runs there.
+    type: dict
+    default: {}
+    suboptions:
+      kubeconfig:
+        description: File that says how; otherwise E(KUBECONFIG), then C(~/.kube/config).
+        type: path
+      context:
+        description: The context to take from it, in the place of its current one.
+        type: str
   manager:
     description: Whether the collection's modules will run on this host. They need Python 3.11.
     type: bool
@@ -50,6 +68,10 @@ options:
         default: tcp
       variable:
         description: The variable that sets it, for messages; empty where it can't be changed.
+        type: str
+        default: ""
+      address:
+        description: The address at which it is to be had; all of the host's where empty.
         type: str
         default: ""
   swarm_ports:
@@ -126,6 +148,7 @@ facts:
     docker: 20.10.24
     ipvs: true
     installed: false
+    noted: swarm
 """
 
 import os
@@ -142,7 +165,7 @@ from ansible_collections.mlops.onprem.plugins.module_utils._docker.api import (
 )
 from ansible_collections.mlops.onprem.plugins.module_utils._docker.service import find_program
 from ansible_collections.mlops.onprem.plugins.module_utils._errors import InputError, RequestError
-from ansible_collections.mlops.onprem.plugins.module_utils._host import ports, system
+from ansible_collections.mlops.onprem.plugins.module_utils._host import installation, ports, system
 from ansible_collections.mlops.onprem.plugins.module_utils._host.kernel import (
     IPVS,
     WITHOUT_IPVS,
@@ -167,7 +190,9 @@ class Preflight:
     def look(self) -> None:
         self._docker()
         self._system()
-        self._kernel()
+        self._installation()
+        if self.parameters["target"] == "swarm":
+            self._kernel()
         self._room()
         self._ports()
 
@@ -231,6 +256,19 @@ class Preflight:
                 "install python3.11 and python3.11-venv"
             )
 
+    def _installation(self) -> None:
+        """What runs under this name already, and where."""
+        name, target = self.parameters["name"], self.parameters["target"]
+        self.facts["noted"] = installation.noted(name)
+        if not self.parameters["manager"]:
+            return
+        engine = Engine(self.parameters["socket"], timeout=20)
+        services = installation.on_swarm(engine, self.engine, name) if target != "swarm" else 0
+        cluster = installation.on_kubernetes(name, self.parameters["cluster"]) if target != "kubernetes" else ""
+        conflict = installation.conflict(name, target, services=services, cluster=cluster, record=self.facts["noted"])
+        if conflict:
+            self.problem(conflict)
+
     def _kernel(self) -> None:
         kernel = Kernel()
         missing, unknown = kernel.missing()
@@ -267,12 +305,13 @@ class Preflight:
             self.problem(
                 f"{free:.1f} GB are free at {where}, where Docker keeps images and volumes, and "
                 f"{self.parameters[variable]:g} GB are needed (preflight_{variable}): "
-                "make room, or set data-root in swarm_cluster_daemon_options"
+                "make room, or set data-root in host_docker_options"
             )
 
     def _ports(self) -> None:
         wanted = [
-            ports.WantedPort(port["port"], port["protocol"], port["variable"]) for port in self.parameters["ports"]
+            ports.WantedPort(port["port"], port["protocol"], port["variable"], port["address"])
+            for port in self.parameters["ports"]
         ]
         for first, second in ((a, b) for i, a in enumerate(wanted) for b in wanted[i + 1 :]):
             # A role compares its own ports itself.
@@ -299,6 +338,12 @@ def main() -> None:
         argument_spec={
             "host": {"required": True},
             "name": {"required": True},
+            "target": {"choices": ["swarm", "kubernetes"], "default": "swarm"},
+            "cluster": {
+                "type": "dict",
+                "default": {},
+                "options": {"kubeconfig": {"type": "path"}, "context": {"type": "str"}},
+            },
             "manager": {"type": "bool", "default": True},
             "ports": {
                 "type": "list",
@@ -308,6 +353,7 @@ def main() -> None:
                     "port": {"type": "int", "required": True},
                     "protocol": {"choices": ["tcp", "udp"], "default": "tcp"},
                     "variable": {"default": ""},
+                    "address": {"default": ""},
                 },
             },
             "swarm_ports": {"type": "bool", "default": False},

@@ -14,35 +14,11 @@ description:
   - Asks the site's registry for the digests of references, several at a time.
   - On request says whether an upstream registry can be reached.
   - Needs nothing but Python on the host; a registry that isn't there yet is an answer too.
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Returns details on what has changed, in diff mode.
-    support: none
+author:
+  - The mlops.onprem authors (@mlops-onprem)
+extends_documentation_fragment:
+  - mlops.onprem.images.registry
 options:
-  registry:
-    description: The site's registry.
-    type: dict
-    required: true
-    suboptions:
-      address:
-        description: Host and port, optionally with a path. Loopback addresses speak plain HTTP.
-        type: str
-        required: true
-      username:
-        description: User of the registry, empty where it wants none.
-        type: str
-        default: ""
-      password:
-        description: The user's password.
-        type: str
-        default: ""
-      ca:
-        description: PEM text of a CA that is trusted beside the system's.
-        type: str
-        default: ""
   references:
     description: References by tag, in the registry. Without any, the registry is only asked whether it takes the user.
     type: list
@@ -52,10 +28,6 @@ options:
     description: Ask the engine of this host instead of the registry, for images that haven't been pushed.
     type: bool
     default: false
-  docker_host:
-    description: The engine's address, empty for the default.
-    type: str
-    default: ""
   upstream:
     description:
       - Addresses of registries; the first that answers within O(upstream_timeout) makes RV(upstream_reachable) true.
@@ -67,8 +39,6 @@ options:
     description: Seconds that an upstream registry has to answer.
     type: float
     default: 4
-author:
-  - The mlops.onprem authors (@mlops-onprem)
 """
 
 EXAMPLES = r"""

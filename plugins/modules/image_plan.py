@@ -16,69 +16,12 @@ description:
   - Computes on the control host the key of each wanted image, the hash of everything that goes into it, and asks the
     registry for it.
   - One module call on the build host, whatever the number of images; builds nothing.
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Returns details on what has changed, in diff mode.
-    support: none
-  action:
-    description: Has a corresponding action plugin, which works on the control host.
-    support: full
+author:
+  - The mlops.onprem authors (@mlops-onprem)
+extends_documentation_fragment:
+  - mlops.onprem.images
+  - mlops.onprem.images.registry
 options:
-  registry:
-    description: The site's registry.
-    type: dict
-    required: true
-    suboptions:
-      address:
-        description: Host and port, optionally with a path. Loopback addresses speak plain HTTP.
-        type: str
-        required: true
-      username:
-        description: User of the registry, empty where it wants none.
-        type: str
-        default: ""
-      password:
-        description: The user's password.
-        type: str
-        default: ""
-      ca:
-        description: PEM text of a CA that is trusted beside the system's.
-        type: str
-        default: ""
-  artifacts:
-    description: The artefact table, see C(roles/images/vars/artifacts.yml) and C(images/README.md).
-    type: dict
-    required: true
-  source:
-    description:
-      - V(build) makes every image from its recipe, V(pull) takes upstream's where there is one.
-      - V(auto) is decided once, by whether upstream's registries can be reached, and kept in O(lock_file).
-    type: str
-    choices: [auto, pull, build]
-    default: auto
-  lock_file:
-    description: File on the control host that keeps what V(auto) decided, and the digests that first pulls found.
-    type: path
-    required: true
-  pull_mirror:
-    description: Address of a registry that mirrors upstream's, put in the place of their names.
-    type: str
-    default: ""
-  rootfs_from:
-    description: An image by digest to make the base image from; empty makes it from Debian packages.
-    type: str
-    default: ""
-  rebuild:
-    description: Make the images anew although their keys haven't changed, for newer packages of the distribution.
-    type: bool
-    default: false
-  docker_host:
-    description: The engine's address, empty for the default.
-    type: str
-    default: ""
   wanted:
     description: Names of images.
     type: list
@@ -92,8 +35,6 @@ options:
     description: Be content with images that the engine has but the registry doesn't; for the registry's own image.
     type: bool
     default: false
-author:
-  - The mlops.onprem authors (@mlops-onprem)
 """
 
 EXAMPLES = r"""

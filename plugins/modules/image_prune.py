@@ -26,6 +26,11 @@ options:
     type: list
     elements: str
     required: true
+  registry:
+    description:
+      - Address of a registry. Only what is named after it is touched, so that other platforms on the host keep theirs.
+    type: str
+    default: ""
   docker_socket:
     description: The engine's socket.
     type: path
@@ -63,13 +68,18 @@ from ansible_collections.mlops.onprem.plugins.module_utils._errors import Reques
 from ansible_collections.mlops.onprem.plugins.module_utils._images.make import KEY_LABEL
 
 
-def obsolete(images: list[dict[str, Any]], keep: set[str]) -> list[str]:
+def obsolete(images: list[dict[str, Any]], keep: set[str], registry: str = "") -> list[str]:
     """Names of our images under other keys, what is built on others first."""
+    prefix = f"{registry}/" if registry else ""
     ours = [image for image in images if (image.get("Labels") or {}).get(KEY_LABEL, "") not in keep | {""}]
     names = []
     for image in sorted(ours, key=lambda image: image["Created"], reverse=True):
         tags = [tag for tag in image.get("RepoTags") or [] if tag != "<none>:<none>"]
-        names += tags or [image["Id"]]
+        digests = [digest for digest in image.get("RepoDigests") or [] if digest != "<none>@<none>"]
+        if tags:
+            names += [tag for tag in tags if tag.startswith(prefix)]
+        elif all(digest.startswith(prefix) for digest in digests):
+            names.append(image["Id"])
     return names
 
 
@@ -77,6 +87,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "keep": {"type": "list", "elements": "str", "required": True, "no_log": False},
+            "registry": {"default": ""},
             "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
         },
         supports_check_mode=True,
@@ -86,7 +97,7 @@ def main() -> None:
     in_use: list[str] = []
     try:
         images = engine.call("GET", "/images/json", filters=json.dumps({"label": [KEY_LABEL]}))
-        for name in obsolete(images, set(module.params["keep"])):
+        for name in obsolete(images, set(module.params["keep"]), module.params["registry"]):
             if not module.check_mode:
                 try:
                     engine.call("DELETE", f"/images/{urllib.parse.quote(name, safe=':/')}")

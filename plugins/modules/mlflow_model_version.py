@@ -72,7 +72,7 @@ options:
   tags:
     description:
       - Tags to set. Values that are not text are stored as JSON in its shortest form, 5000 characters at most.
-      - C(mlops.sha256) and C(mlops.aliases) are the module's own.
+      - C(mlops.sha256), C(mlops.aliases) and C(mlops.drift.sha256) are the module's own.
     type: dict
     default: {}
   purge_tags:
@@ -160,9 +160,20 @@ options:
         type: path
         required: true
       artifact_path:
-        description: Where it goes below the run, such as V(drift). C(model) and C(datasets) are taken.
+        description: Where it goes below the run, such as V(reports). C(model), C(datasets) and C(drift) are taken.
         type: str
         required: true
+  drift:
+    description:
+      - Directory with fitted drift detectors, that is with the file C(manifest.json) that C(mlops-drift fit) wrote, on
+        the host that the module runs on.
+      - It is kept at C(drift/) of the run that the version comes from. The version's tag C(mlops.drift.sha256) has the
+        SHA-256 of the manifest, which has those of all other files, and is set when all of it is stored.
+      - Detectors are no part of the content that a version is known by. Other ones for the same content replace those
+        of the version, whose number stays. The manifest is stored last; files that only the former had stay, unread.
+      - Where it isn't given, the detectors of the version stay as they are. They go with the run, when
+        O(delete_content) removes it.
+    type: path
   verify:
     description:
       - How to check what the server stored. V(hash) reads every file back and compares its SHA-256, V(size) compares
@@ -217,6 +228,15 @@ EXAMPLES = r"""
       commit: 8c1f0e2
     aliases: [champion]
   register: registered
+
+- name: Keep fitted drift detectors with the version
+  mlops.onprem.mlflow_model_version:
+    tracking_uri: http://mlflow.localhost
+    username: registrar
+    password: "{{ mlflow_registrar_password }}"
+    name: phishing
+    path: /srv/models/phishing/model
+    drift: /srv/models/phishing/drift
 
 - name: Give it a tag more, by its number
   mlops.onprem.mlflow_model_version:
@@ -373,7 +393,7 @@ request:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.arguments import connection_options, run
+from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.arguments import run
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.client import MlflowClient
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.versions import Versions, Wanted
 
@@ -396,9 +416,8 @@ def unknown(module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            **connection_options(),
+    run(
+        {
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "path": {"type": "path"},
@@ -441,17 +460,18 @@ def main() -> None:
                     "artifact_path": {"type": "str", "required": True},
                 },
             },
+            "drift": {"type": "path"},
             "verify": {"type": "str", "choices": ["hash", "size"], "default": "hash"},
             "concurrency": {"type": "int", "default": 4},
             "wait_timeout": {"type": "float", "default": 60},
             "delete_content": {"type": "bool", "default": False},
         },
+        work,
+        unknown,
         mutually_exclusive=[["path", "source", "artifact_path", "version"], ["path", "run_id"], ["version", "run_id"]],
         required_one_of=[["path", "source", "artifact_path", "version", "sha256"]],
         required_by={"artifact_path": ["run_id"]},
-        supports_check_mode=True,
     )
-    run(module, work, unknown)
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ request:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.arguments import connection_options, run
+from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.arguments import run
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.client import MlflowClient
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.comparison import DIGEST_TAG, quoted
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.service import model_aliases, version_facts
@@ -161,18 +161,17 @@ def unknown(_module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            **connection_options(),
+    run(
+        {
             "name": {"type": "str", "required": True},
             "version": {"type": "int"},
             "alias": {"type": "str"},
             "sha256": {"type": "str"},
         },
+        work,
+        unknown,
         mutually_exclusive=[["version", "alias", "sha256"]],
-        supports_check_mode=True,
     )
-    run(module, work, unknown)
 
 
 if __name__ == "__main__":

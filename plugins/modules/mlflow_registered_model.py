@@ -157,7 +157,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mlops.onprem.plugins.module_utils._errors import InputError
-from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.arguments import connection_options, run
+from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.arguments import run
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.client import MlflowClient
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.comparison import SPEC_TAG, as_spec, as_tags
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.service import Metadata, RegisteredModels
@@ -205,9 +205,8 @@ def unknown(module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            **connection_options(),
+    run(
+        {
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "description": {"type": "str"},
@@ -218,9 +217,9 @@ def main() -> None:
             "aliases_mode": {"type": "str", "choices": ["create_only", "enforce"], "default": "create_only"},
             "purge_aliases": {"type": "bool", "default": False},
         },
-        supports_check_mode=True,
+        work,
+        unknown,
     )
-    run(module, work, unknown)
 
 
 if __name__ == "__main__":

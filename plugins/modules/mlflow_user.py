@@ -181,7 +181,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mlops.onprem.plugins.module_utils._errors import InputError, RequestError
-from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.arguments import client_for, connection_options, run
+from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.arguments import client_for, run
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.client import MlflowClient
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.users import (
     HIDDEN,
@@ -278,9 +278,8 @@ def unknown(module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            **connection_options(),
+    run(
+        {
             "previous_password": {"type": "str", "no_log": True},
             "users": {
                 "type": "list",
@@ -311,9 +310,9 @@ def main() -> None:
                 },
             },
         },
-        supports_check_mode=True,
+        work,
+        unknown,
     )
-    run(module, work, unknown)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ request:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.arguments import client_for, connection_options, run
+from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.arguments import client_for, run
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.client import MlflowClient
 from ansible_collections.mlops.onprem.plugins.module_utils._mlflow.users import Users
 
@@ -89,11 +89,7 @@ def unknown(_module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={**connection_options(), "name": {"type": "str"}},
-        supports_check_mode=True,
-    )
-    run(module, work, unknown)
+    run({"name": {"type": "str"}}, work, unknown)
 
 
 if __name__ == "__main__":

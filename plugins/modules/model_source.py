@@ -39,6 +39,15 @@ options:
   requirements:
     description: A lock file with hashes. Empty runs the command in the environment of the caller.
     type: path
+  environment:
+    description: Variables that the command is given beside those of the caller.
+    type: dict
+    default: {}
+  python_path:
+    description: Directories that the command's Python finds modules in, before those that the caller's has.
+    type: list
+    elements: path
+    default: []
   outputs:
     description: Files and directories that have to exist afterwards.
     type: list
@@ -73,6 +82,8 @@ EXAMPLES = r"""
     directory: /srv/models/phishing
     command: [python, train.py]
     requirements: /srv/models/phishing/requirements-train.txt
+    environment: {MLOPS_DETECTORS: '["ewma"]'}
+    python_path: [/srv/mlops.onprem/runtime/src]
     outputs: [/srv/models/phishing/build/model]
     stamp: /srv/models/phishing/build/model.prepared
     digest: 8c1f64dbf1f9a6d0
@@ -209,11 +220,21 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlops-onprem"
 
 
+def command_environment(params: dict[str, object]) -> dict[str, str]:
+    """The caller's variables with those that are given, and with the directories that modules are found in."""
+    given = {str(name): str(value) for name, value in params["environment"].items()}  # type: ignore[attr-defined]
+    environment = {**os.environ, **given}
+    found = [str(path) for path in params["python_path"]]  # type: ignore[attr-defined]
+    if found:
+        environment["PYTHONPATH"] = os.pathsep.join([*found, *filter(None, [environment.get("PYTHONPATH")])])
+    return environment
+
+
 def prepare(params: dict[str, object], directory: Path) -> tuple[list[str], str]:
     """Runs the command; returns what it printed last and its environment."""
     command = [str(part) for part in params["command"]]  # type: ignore[attr-defined]
     timeout = int(str(params["timeout"]))
-    environment = dict(os.environ)
+    environment = command_environment(params)
     made = ""
     if params["requirements"]:
         cache = Path(str(params["cache"])) if params["cache"] else default_cache()
@@ -239,6 +260,8 @@ def main() -> None:
             "directory": {"type": "path", "required": True},
             "command": {"type": "list", "elements": "str", "required": True},
             "requirements": {"type": "path"},
+            "environment": {"type": "dict", "default": {}},
+            "python_path": {"type": "list", "elements": "path", "default": []},
             "outputs": {"type": "list", "elements": "path", "default": []},
             "stamp": {"type": "path", "required": True},
             "digest": {"type": "str", "required": True},

@@ -18,10 +18,15 @@ description:
     Whenever it is interrupted, running it again goes on from there.
   - Config and secret files are objects named by the hash of their content. A change replaces the containers; old
     objects are collected once all are healthy.
+  - On Kubernetes everything is tried by the server's own dry run before anything is written, and what that can't see
+    (quotas, Pod Security, storage classes, ports of the hosts) is looked at. All that is refused is told at once. What
+    is applied is applied by the field manager C(mlops.onprem); a field that another manager has changed is an error
+    that names both, unless O(kubernetes.force_conflicts).
 author:
   - The mlops.onprem authors (@mlops-onprem)
 extends_documentation_fragment:
   - mlops.onprem.workload
+  - mlops.onprem.workload.declared
   - mlops.onprem.workload.attributes
 attributes:
   check_mode:
@@ -29,6 +34,7 @@ attributes:
     support: full
     details:
       - Where there is no engine or no cluster yet, everything is reported as to be created.
+      - On Kubernetes what is told is what the server would store.
   diff_mode:
     description: Returns what changed, or would change, in diff mode.
     support: full
@@ -58,40 +64,39 @@ options:
       - 'C(ports): each with C(name), C(port), C(protocol) and, for a port of the host, C(published).'
       - 'C(routes): at the gateway, each with C(name), C(port) (a port''s name), C(host), C(path), C(headers),
         C(scheme) (C(http) or C(h2c)), C(strip_path), C(priority), C(subdomain).'
-      - 'C(volumes): each with C(name), C(path), C(size), C(scope). With scope C(workload) the data stay on the node
-        where they were first placed, and the workload with them; with scope C(node) it is a cache that the replicas
-        on a node share. A size is a note to people: the local volume driver has no quota.'
+      - 'C(volumes): each with C(name), C(path), C(size), C(scope). With scope C(workload) they are the data of one
+        replica. On a Swarm they stay on the node where they were first placed, and the workload with them, and the
+        size is a note to people: the local volume driver has no quota. On Kubernetes they are a claim of that size
+        (10Gi where none is given), which outlives the workload. Scope C(node) is a cache that may be empty at the next
+        start: on a Swarm the replicas on a node share it, on Kubernetes each has its own, bounded by the size.'
       - 'C(scratch): directories in memory, each with C(path), C(size).'
       - 'C(probes): C(startup), C(liveness), C(readiness), each with C(http) (C(port), C(path), C(headers)), C(tcp)
-        (C(port)) or C(command), and C(interval), C(timeout), C(retries), C(start_period) in seconds. On a Swarm
-        liveness is the health check and startup its start period; the module waits for readiness, and the gateway
-        looks at it.'
-      - 'C(replicas). C(resources): C(requests) and C(limits) of C(cpu) (cores), C(memory), C(gpu). C(placement):
-        C(labels) of nodes, C(spread=node), C(manager).'
-      - 'C(user): numeric, never root. C(read_only), C(capabilities). C(stop_grace) in seconds. C(labels).'
+        (C(port)) or C(command), and C(interval), C(timeout), C(retries), C(start_period) in seconds. C(startup) may
+        name no check of its own and takes that of C(liveness). The module waits for readiness, which is that of
+        C(liveness) where none is declared, and the gateway looks at it. On a Swarm liveness is the health check and
+        startup its start period. On Kubernetes times are rounded up to whole seconds.'
+      - 'C(replicas). C(resources): C(requests) and C(limits) of C(cpu) (cores), C(memory), C(gpu). On Kubernetes a
+        container that has a limit and no request asks for 0.05 cores and 32Mi at most. C(placement): C(labels) of
+        nodes, C(spread=node), C(manager) (on a Swarm).'
+      - 'C(user): numeric, never root. C(read_only). C(capabilities): on Kubernetes C(NET_BIND_SERVICE) alone.
+        C(stop_grace) in seconds. C(labels).'
       - 'C(zone): C(edge), C(data), C(stream), C(metrics) or C(models), where others reach it. C(connects): names of
-        workloads that it talks to, of this or another set; it joins their zones and starts after them.'
-      - 'C(metrics): C(port), C(path). C(jobs): workloads that run to completion before this one starts or is
+        workloads that it talks to, of this or another set; it starts after them. On a Swarm it joins their zones; on
+        Kubernetes a network policy opens the way to them and no other.'
+      - 'C(egress): what it reaches outside the cluster, each with C(host) (a name or an address) and C(port) (TCP). On
+        a Swarm it joins the zone C(edge), the one with a way out. On Kubernetes a network policy opens the way to the
+        address, or for a name to that port of any host.'
+      - 'C(metrics): C(port), C(path): where who lives in the zone C(metrics) may ask it. For that, such a scraper joins
+        all zones on a Swarm; on Kubernetes a network policy opens that port to it.'
+      - 'C(jobs): workloads that run to completion before this one starts or is
         updated, and again whenever they change.'
       - 'C(update): C(order) (C(start-first), or C(stop-first), which a volume or a port of the host forces),
         C(batch), C(health_window) (seconds that a new replica may take until it is healthy, unless its probes allow
         more), C(rollback).'
-      - 'C(cluster_access): gives the cluster''s socket to the workload.'
+      - 'C(cluster_access): gives the workload the socket of a Swarm''s manager, or a service account that may do in the
+        platform''s namespaces what this module does.'
     type: list
     elements: dict
-  images:
-    description:
-      - References of images by the names that workloads use.
-      - A reference without a digest is looked up. On a cluster of one node an image that exists only there will do.
-    type: dict
-    default: {}
-  secret_values:
-    description:
-      - Values of secrets by name.
-      - A value of eight characters or more that turns up in a variable, an argument, a label or a config file is
-        refused.
-    type: dict
-    default: {}
   names:
     description: With O(state=absent), removes only the workloads of these names, and not the whole set.
     type: list
@@ -102,35 +107,21 @@ options:
     default: true
   remove_volumes:
     description:
-      - With O(state=absent), also removes the volumes on this node, and forgets on which nodes the data were.
+      - With O(state=absent), also removes the volumes. On a Swarm those on this node, and it is forgotten on which
+        nodes the data were.
+      - On Kubernetes a namespace that the module has made goes with the last thing in it; a volume that is kept keeps
+        it.
     type: bool
     default: false
   wait_timeout:
     description: Seconds that each workload may take until it is healthy, and each job until it is done.
     type: float
     default: 300
-  domain:
-    description: The platform's domain, which routes put their host names before.
-    type: str
-    default: localhost
-  registry_auth:
-    description: What the nodes pull images with, where their registry asks for it.
-    type: dict
-    suboptions:
-      username:
-        description: User name.
-        type: str
-        required: true
-      password:
-        description: Password.
-        type: str
-        required: true
-      server:
-        description: Address of the registry.
-        type: str
 notes:
-  - "Images are on every node before a rollout starts: on a cluster of several nodes by a job of the set's own, which
-    remains as a record and brings the image to nodes that join later."
+  - "On a Swarm images are on every node before a rollout starts: where there are several nodes by a job of the set's
+    own, which remains as a record and brings the image to nodes that join later."
+  - On Kubernetes nodes pull where they haven't an image yet; before a workload is stopped for its new version, a Pod
+    brings the image to its node.
 seealso:
   - module: mlops.onprem.workload_info
 """
@@ -233,33 +224,21 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mlops.onprem.plugins.module_utils._workload import Result, WorkloadError, backend
+from ansible_collections.mlops.onprem.plugins.module_utils._workload.options import CLUSTER, DECLARED
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "target": {"type": "str", "choices": ["swarm"], "default": "swarm"},
-            "namespace": {"type": "str", "required": True},
+            **CLUSTER,
+            **DECLARED,
             "set": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "workloads": {"type": "list", "elements": "dict"},
-            "images": {"type": "dict", "default": {}},
-            "secret_values": {"type": "dict", "default": {}, "no_log": True},
             "names": {"type": "list", "elements": "str"},
             "prune": {"type": "bool", "default": True},
             "remove_volumes": {"type": "bool", "default": False},
             "wait_timeout": {"type": "float", "default": 300},
-            "domain": {"type": "str", "default": "localhost"},
-            "registry_auth": {
-                "type": "dict",
-                "no_log": True,
-                "options": {
-                    "username": {"type": "str", "required": True},
-                    "password": {"type": "str", "required": True, "no_log": True},
-                    "server": {"type": "str"},
-                },
-            },
-            "docker_host": {"type": "str"},
         },
         required_if=[("state", "present", ["workloads"])],
         supports_check_mode=True,
@@ -282,7 +261,8 @@ def run(params: dict[str, Any], check: bool) -> Result:
         params["namespace"],
         domain=params["domain"],
         wait_timeout=params["wait_timeout"],
-        host=params["docker_host"],
+        docker_host=params["docker_host"],
+        kubernetes=params["kubernetes"],
         registry_auth=params["registry_auth"],
     )
     if params["state"] == "absent":

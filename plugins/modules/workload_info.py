@@ -115,23 +115,27 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mlops.onprem.plugins.module_utils._workload import Backend, Observed, WorkloadError, backend
+from ansible_collections.mlops.onprem.plugins.module_utils._workload.options import CLUSTER
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "target": {"type": "str", "choices": ["swarm"], "default": "swarm"},
-            "namespace": {"type": "str", "required": True},
+            **CLUSTER,
             "set": {"type": "str"},
             "names": {"type": "list", "elements": "str"},
             "healthy_within": {"type": "float"},
-            "docker_host": {"type": "str"},
         },
         supports_check_mode=True,
     )
     params = module.params
     try:
-        cluster = backend(params["target"], params["namespace"], host=params["docker_host"])
+        cluster = backend(
+            params["target"],
+            params["namespace"],
+            docker_host=params["docker_host"],
+            kubernetes=params["kubernetes"],
+        )
         found, problems = look(cluster, params)
         facts = {"workloads": [item.to_dict() for item in found]}
         if problems:

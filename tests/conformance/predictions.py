@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import argparse
 import csv
-import http.client
 import json
 import subprocess
 import sys
-import urllib.parse
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -27,9 +25,10 @@ import grpc
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / ".collections"), str(ROOT / "runtime/src")]
+sys.path[:0] = [str(ROOT / ".collections"), str(ROOT / "runtime/src"), str(ROOT / "tests/conformance")]
 
 from ansible_collections.mlops.onprem.plugins.modules.model_source import default_cache, make_environment  # noqa: E402
+from gateway_client import Gateway, add_arguments, from_arguments  # noqa: E402
 from mlops_runtime.serving.proto import prediction_pb2  # noqa: E402
 
 EXAMPLE = ROOT / "examples/phishing"
@@ -49,25 +48,20 @@ Ask = Callable[[list[list[float]]], Any]
 
 
 class Rest:
-    """Seldon's REST protocol. Names below ``localhost`` mean this machine, which Python's resolver doesn't know."""
+    """Seldon's REST protocol."""
 
-    def __init__(self, url: str, namespace: str, model: str, names: list[str]) -> None:
-        self.parts = urllib.parse.urlsplit(url)
-        self.path = f"{self.parts.path.rstrip('/')}/seldon/{namespace}/{model}/api/v1.0/predictions"
+    def __init__(self, gateway: Gateway, namespace: str, model: str, names: list[str]) -> None:
+        self.gateway = gateway
+        self.path = f"{gateway.parts.path.rstrip('/')}/seldon/{namespace}/{model}/api/v1.0/predictions"
         self.names = names
 
     def ask(self, data: dict[str, Any]) -> dict[str, Any]:
-        secure = self.parts.scheme == "https"
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = kind(address(self.parts), self.parts.port or (443 if secure else 80), timeout=TIMEOUT)
         body = json.dumps({"data": {"names": self.names, **data}})
-        connection.request("POST", self.path, body, {"Content-Type": "application/json", "Host": self.parts.netloc})
-        answer = connection.getresponse()
-        content = answer.read()
-        connection.close()
+        headers = {"Content-Type": "application/json"}
+        answer = self.gateway.request(self.path, method="POST", headers=headers, body=body)
         if answer.status != 200:
-            raise AssertionError(f"HTTP {answer.status} at {self.path}: {content[:500].decode(errors='replace')}")
-        return dict(json.loads(content))
+            raise AssertionError(f"HTTP {answer.status} at {self.path}: {answer.text()}")
+        return dict(answer.json())
 
     def ndarray(self, rows: list[list[float]]) -> Any:
         return self.ask({"ndarray": rows})["data"]["ndarray"]
@@ -83,12 +77,13 @@ class Rest:
 class Grpc:
     """Seldon's gRPC protocol on the gateway's port; the model is named in the metadata."""
 
-    def __init__(self, url: str, namespace: str, model: str, names: list[str]) -> None:
-        parts = urllib.parse.urlsplit(url)
-        target = f"{address(parts)}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-        options = [("grpc.default_authority", parts.netloc)]
-        if parts.scheme == "https":
-            self.channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(), options)
+    def __init__(self, gateway: Gateway, namespace: str, model: str, names: list[str]) -> None:
+        target = f"{gateway.connects_to or gateway.domain}:{gateway.port}"
+        options = [("grpc.default_authority", gateway.parts.netloc)]
+        if gateway.secure:
+            options.append(("grpc.ssl_target_name_override", gateway.domain))
+            roots = Path(gateway.ca).read_bytes() if gateway.ca else None
+            self.channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), options)
         else:
             self.channel = grpc.insecure_channel(target, options)
         self.metadata = (("seldon", model), ("namespace", namespace))
@@ -125,11 +120,6 @@ class Grpc:
         return [list(row) if hasattr(row, "__iter__") else row for row in found]
 
 
-def address(parts: urllib.parse.SplitResult) -> str:
-    host = parts.hostname or ""
-    return "127.0.0.1" if host == "localhost" or host.endswith(".localhost") else host
-
-
 def local_predictions(lock: Path, model: Path, method: str, names: list[str], rows: list[list[float]]) -> Any:
     """What the model answers in the environment that it was trained in."""
     python = make_environment(lock, default_cache(), 900) / "bin/python"
@@ -164,8 +154,8 @@ def compare(what: str, ask: Ask, rows: list[list[float]], expected: list[Any]) -
     return difference
 
 
-def checks(url: str, namespace: str, model: str, names: list[str]) -> Iterable[tuple[str, Ask]]:
-    rest, rpc = Rest(url, namespace, model, names), Grpc(url, namespace, model, names)
+def checks(gateway: Gateway, namespace: str, model: str, names: list[str]) -> Iterable[tuple[str, Ask]]:
+    rest, rpc = Rest(gateway, namespace, model, names), Grpc(gateway, namespace, model, names)
     yield "REST ndarray", rest.ndarray
     yield "REST tensor", rest.tensor
     yield "gRPC tensor", rpc.tensor
@@ -175,7 +165,7 @@ def checks(url: str, namespace: str, model: str, names: list[str]) -> Iterable[t
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", default="http://localhost", help="the platform's address")
+    add_arguments(parser)
     parser.add_argument("--namespace", default="mlops", help="the platform's name")
     parser.add_argument("--model", default="phishing")
     parser.add_argument("--directory", type=Path, default=EXAMPLE / "build/model", help="the model as MLflow saved it")
@@ -191,7 +181,7 @@ def main() -> int:
     rows = rows[:64]
     expected = local_predictions(options.lock, options.directory, options.method, names, rows)
     failed = 0
-    for what, ask in checks(options.url, options.namespace, options.model, names):
+    for what, ask in checks(from_arguments(options), options.namespace, options.model, names):
         for count in (1, len(rows)):
             try:
                 difference = compare(what, ask, rows[:count], expected[:count])

@@ -2,25 +2,52 @@
 # SPDX-License-Identifier: Apache-2.0
 """The installed platform, as an operator's tools see it.
 
-MLOPS_INVENTORY names the inventory (default: the one of the molecule scenario `default`).
+MLOPS_INVENTORY names the inventory (default: that of the molecule scenario `swarm`).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import docker
 import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
+from sites import Site, site_of
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests" / "conformance")]
+
+from gateway_client import Gateway  # noqa: E402
+from predictions import EXAMPLE, Rest, read_rows  # noqa: E402
+
+MODEL = "phishing"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a playbook did."""
+
+    code: int
+    output: str
+    seconds: float
+
+    @property
+    def changed(self) -> set[str]:
+        return set(re.findall(r"changed=(\d+)", self.output))
+
+    @property
+    def end(self) -> str:
+        return self.output[-6000:]
 
 
 @dataclasses.dataclass
@@ -28,50 +55,70 @@ class Platform:
     """Where the platform is, and what an operator knows of it."""
 
     inventory: Path
-    variables: dict[str, Any]
-    client: docker.DockerClient
-    secrets: dict[str, str]
+    facts: dict[str, Any]
+    site: Site
 
     @property
     def name(self) -> str:
-        return str(self.variables.get("mlops_name", "mlops"))
+        return str(self.facts["name"])
 
-    @property
-    def url(self) -> str:
-        """Of the gateway, as users write it."""
-        return f"http://{self.variables.get('mlops_domain', 'localhost')}:{self.variables.get('gateway_http_port', 80)}"
+    @cached_property
+    def gateway(self) -> Gateway:
+        found = self.facts["gateway"]
+        return Gateway(found["url"], found["address"], found["ca"])
 
-    def services(self) -> list[Any]:
-        return self.client.services.list(filters={"label": f"mlops.namespace={self.name}"})
+    def gateway_at(self, address: str) -> Gateway:
+        """The same gateway on another host."""
+        return dataclasses.replace(self.gateway, address=address, timeout=5)
 
-    def containers(self) -> list[Any]:
-        """Running containers: all tasks of the platform's services, and the site's registry."""
-        tasks = [
-            container
-            for service in self.services()
-            for container in self.client.containers.list(filters={"label": f"com.docker.swarm.service.id={service.id}"})
-        ]
-        return tasks + self.client.containers.list(filters={"name": f"^{self.name}-registry$"})
+    @cached_property
+    def secrets(self) -> dict[str, str]:
+        return read_secrets(self.inventory)
 
-    def playbook(self, *arguments: str, name: str = "site") -> tuple[subprocess.CompletedProcess[str], float]:
-        """Runs a playbook on this platform; returns what it printed and how many seconds it took."""
-        environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "ANSIBLE_NOCOLOR": "1",
-        }
-        environment["ANSIBLE_CONFIG"] = str(ROOT / "ansible.cfg")
-        begun = time.monotonic()
-        done = subprocess.run(
-            ["ansible-playbook", "-i", str(self.inventory), str(ROOT / "playbooks" / f"{name}.yml"), *arguments],
+    def predict(self, gateway: Gateway | None = None) -> list[Any]:
+        """The model's answer to the first row of its test set."""
+        names, rows = read_rows(EXAMPLE / "build/test.csv", "is_phishing")
+        found: list[Any] = Rest(gateway or self.gateway, self.name, MODEL, names).ndarray(rows[:1])
+        return found
+
+    def start(self, *arguments: str, name: str = "site") -> subprocess.Popen[str]:
+        """A playbook on this platform, under way."""
+        return subprocess.Popen(
+            [*command(self.inventory), str(ROOT / "playbooks" / f"{name}.yml"), *arguments],
             cwd=ROOT,
-            env=environment,
+            env=environment(),
             text=True,
-            capture_output=True,
-            timeout=1500,
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
-        return done, time.monotonic() - begun
+
+    def playbook(self, *arguments: str, name: str = "site") -> Run:
+        begun = time.monotonic()
+        process = self.start(*arguments, name=name)
+        output, _ = process.communicate(timeout=1500)
+        return Run(process.returncode, output, time.monotonic() - begun)
+
+
+def command(inventory: Path) -> list[str]:
+    return ["ansible-playbook", "-i", str(inventory)]
+
+
+def environment() -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+
+
+def installed() -> Platform:
+    """The platform of the inventory, whether anything of it runs or not."""
+    inventory = Path(os.environ.get("MLOPS_INVENTORY", ROOT / "molecule/swarm/inventory")).resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "platform.json"
+        describe = [*command(inventory), str(Path(__file__).with_name("describe.yml")), "-e", f"out={out}"]
+        done = subprocess.run(describe, cwd=ROOT, env=environment(), text=True, capture_output=True, check=False)
+        if done.returncode:
+            raise AssertionError(f"{inventory}: {done.stdout[-3000:]}{done.stderr[-1000:]}")
+        facts = json.loads(out.read_text())
+    return Platform(inventory, facts, site_of(facts))
 
 
 def wait_for(condition: Callable[[], Any], *, seconds: float, what: str) -> Any:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import subprocess
 import sys
@@ -16,19 +15,11 @@ from predictions import EXAMPLE, read_rows
 
 
 def test_equal_to_the_local_model(platform: Platform) -> None:
+    gateway = platform.gateway
+    script = [sys.executable, ROOT / "tests/conformance/predictions.py"]
+    arguments = [f"--url={gateway.url}", f"--address={gateway.address}", f"--ca={gateway.ca}"]
     done = subprocess.run(
-        [
-            sys.executable,
-            ROOT / "tests/conformance/predictions.py",
-            "--url",
-            platform.url,
-            "--namespace",
-            platform.name,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
+        [*script, *arguments, f"--namespace={platform.name}"], capture_output=True, text=True, timeout=600, check=False
     )
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -51,16 +42,7 @@ def wrong_bodies() -> dict[str, Any]:
 )
 def test_wrong_input_gets_a_reason(platform: Platform, case: str) -> None:
     body = "{" if case == "no JSON" else json.dumps(wrong_bodies()[case])
-    connection = http.client.HTTPConnection(
-        "127.0.0.1", int(platform.variables.get("gateway_http_port", 80)), timeout=30
-    )
-    connection.request(
-        "POST",
-        f"/seldon/{platform.name}/phishing/api/v1.0/predictions",
-        body,
-        {"Content-Type": "application/json", "Host": str(platform.variables.get("mlops_domain", "localhost"))},
-    )
-    answer = connection.getresponse()
-    content = answer.read().decode()
-    assert answer.status == 400, content
-    assert json.loads(content)["status"]["info"], content
+    path = f"/seldon/{platform.name}/phishing/api/v1.0/predictions"
+    answer = platform.gateway.request(path, method="POST", headers={"Content-Type": "application/json"}, body=body)
+    assert answer.status == 400, answer.text()
+    assert answer.json()["status"]["info"], answer.text()

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 LISTEN = "0A"
+EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - compared only
 UNCONNECTED = "07"  # a UDP socket that anybody may send to
 
 
@@ -19,13 +22,21 @@ class Listener:
     protocol: str
     port: int
     inode: str
+    address: str = ""  # empty: all
 
 
 @dataclass(frozen=True)
 class WantedPort:
+    """``address``: where it is to be had; empty for all addresses of the host."""
+
     port: int
     protocol: str
     variable: str
+    address: str = ""
+
+    def collides(self, address: str) -> bool:
+        """With somebody who listens there."""
+        return self.address in EVERYWHERE or address in EVERYWHERE or address == self.address
 
 
 def listeners(root: Path = Path("/")) -> list[Listener]:
@@ -36,10 +47,19 @@ def listeners(root: Path = Path("/")) -> list[Listener]:
             with contextlib.suppress(OSError):
                 for line in (root / "proc/net" / table).read_text().splitlines()[1:]:
                     fields = line.split()
-                    port = fields[1].rpartition(":")[2]
+                    address, dummy, port = fields[1].rpartition(":")
                     if fields[3] == state:
-                        found.append(Listener(protocol, int(port, 16), fields[9]))
+                        found.append(Listener(protocol, int(port, 16), fields[9], _address(address)))
     return found
+
+
+def _address(digits: str) -> str:
+    """The kernel writes 32-bit words in the machine's own order."""
+    words = [int(digits[at : at + 8], 16) for at in range(0, len(digits), 8)]
+    packed = struct.pack(f"={len(words)}I", *words)
+    if not any(packed):
+        return ""
+    return socket.inet_ntop(socket.AF_INET if len(words) == 1 else socket.AF_INET6, packed)
 
 
 def owners(inodes: Iterable[str], root: Path = Path("/")) -> dict[str, tuple[int, str]]:
@@ -80,7 +100,9 @@ def taken(
             container
             for container in containers
             for mapping in container.get("Ports") or ()
-            if mapping.get("PublicPort") == port.port and mapping.get("Type", "tcp") == port.protocol
+            if mapping.get("PublicPort") == port.port
+            and mapping.get("Type", "tcp") == port.protocol
+            and port.collides(str(mapping.get("IP") or ""))
         ]
         foreign = [container for container in published if not is_ours(container, name)]
         if foreign:
@@ -88,8 +110,9 @@ def taken(
             continue
         if published:
             continue
-        # Whatever address it listens at, it is in the way of one on all addresses.
-        rivals = [s for s in open_sockets if (s.protocol, s.port) == (port.protocol, port.port)]
+        rivals = [
+            s for s in open_sockets if (s.protocol, s.port) == (port.protocol, port.port) and port.collides(s.address)
+        ]
         if not rivals:
             continue
         holders = owners({rival.inode for rival in rivals}, root)

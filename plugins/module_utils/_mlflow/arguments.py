@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -40,14 +41,22 @@ def client_for(params: dict[str, Any], **instead: Any) -> MlflowClient:
     return MlflowClient(HttpClient(params["tracking_uri"], option="tracking_uri", explain=explain, **(given | instead)))
 
 
-def run(module: AnsibleModule, work: Work, unknown: Callable[[AnsibleModule], dict[str, Any]]) -> None:
-    """Do a module's work and end it.
+def run(
+    options: Mapping[str, Any], work: Work, unknown: Callable[[AnsibleModule], dict[str, Any]], **rules: Any
+) -> None:
+    """A module's whole main: read its options beside those of the connection, do its work, and end it.
 
     :param unknown: the result in check mode where no server answers and the user allows that.
+    :param rules: what AnsibleModule takes about options that exclude or need each other.
     """
+    module = AnsibleModule(argument_spec={**connection_options(), **options}, supports_check_mode=True, **rules)
     signal.signal(signal.SIGTERM, _terminated)
+    nothing_yet = module.check_mode and module.params["unreachable_in_check"] == "ignore"
+    params = dict(module.params)
+    if nothing_yet and params["ca_path"] and not Path(params["ca_path"]).exists():
+        params["ca_path"] = None  # the playbook has yet to make it
     try:
-        client = client_for(module.params)
+        client = client_for(params)
         try:
             result = work(module, client)
         finally:
@@ -55,7 +64,7 @@ def run(module: AnsibleModule, work: Work, unknown: Callable[[AnsibleModule], di
     except InputError as error:
         module.fail_json(msg=str(error))
     except RequestError as error:
-        if module.check_mode and error.unreachable and module.params["unreachable_in_check"] == "ignore":
+        if nothing_yet and error.unreachable:
             module.exit_json(reachable=False, msg=f"No MLflow answers yet: {error}", **unknown(module))
         module.fail_json(msg=str(error), request=error.facts())
     module.exit_json(reachable=True, **result)

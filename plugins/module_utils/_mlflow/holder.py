@@ -15,6 +15,7 @@ from typing import Any
 from .._errors import InputError
 from .comparison import as_text, compact
 from .content import ContentFile, digest_of, scan, scan_file
+from .detectors import DIRECTORY, Detectors
 
 MANIFEST = "datasets/manifest.json"
 # MLflow's column for a dataset's digest; the whole SHA-256 goes into a tag beside it.
@@ -104,10 +105,12 @@ class Holder:
     metrics: dict[str, float] = field(default_factory=dict)
     datasets: tuple[Dataset, ...] = ()
     artifacts: tuple[ContentFile, ...] = ()
+    detectors: Detectors | None = None
 
     def files(self) -> list[ContentFile]:
-        """What goes among the run's own artefacts, apart from the manifest."""
-        return [file for dataset in self.datasets for file in dataset.files] + list(self.artifacts)
+        """What goes among the run's own artefacts, apart from the datasets' manifest."""
+        detectors = self.detectors.files if self.detectors else ()
+        return [*(file for dataset in self.datasets for file in dataset.files), *self.artifacts, *detectors]
 
     def manifest(self) -> bytes:
         """The list of the datasets, as stored beside them."""
@@ -191,8 +194,8 @@ def as_artifacts(values: Sequence[Mapping[str, Any]] | None) -> tuple[ContentFil
         if not target or any(part in ("", ".", "..") for part in target.split("/")):
             raise InputError(f"{option}.artifact_path: {value['artifact_path']!r} is no relative path below the run")
         top = target.partition("/")[0]
-        if top in ("model", "datasets"):
-            raise InputError(f"{option}.artifact_path: {top} is kept for the model and its datasets")
+        if top in ("model", "datasets", DIRECTORY):
+            raise InputError(f"{option}.artifact_path: {top} is kept for the model, its datasets or its detectors")
         files += _stored(Path(value["path"]), target, f"{option}.path")
     twice = sorted({file.path for file in files if sum(one.path == file.path for one in files) > 1})
     if twice:

@@ -21,6 +21,7 @@ from .._errors import InputError, RequestError
 from .client import MlflowClient, artifact_path, unpaired
 from .comparison import DIGEST_TAG, quoted
 from .content import ContentFile, Reader, digest_of, is_ignored, tree_digest
+from .detectors import Detectors
 from .holder import MANIFEST, Holder
 
 MODEL_TAG = "mlops.registered_model"
@@ -127,7 +128,7 @@ class Registration:
             model_path = self._proxied(str(model["artifact_uri"]), holder.experiment)
             run_uri = str(run["info"]["artifact_uri"])
             self._store(model_path, files)
-            if holder.datasets or holder.artifacts:
+            if holder.files() or holder.datasets:
                 run_path = self._proxied(run_uri, holder.experiment)
                 self._store(run_path, holder.files())
                 if holder.datasets:
@@ -143,6 +144,13 @@ class Registration:
         with self._undone_on_failure() as leftovers:
             known = {str(one["version"]) for one in self._made_from(version.name, source)}
             return self._register(version, source, digest, leftovers, known=known)
+
+    def keep_detectors(self, run_id: str, detectors: Detectors) -> None:
+        """Store fitted detectors with a run, in the place of those that it has. Files of others stay, unread."""
+        run = self._client.get_run(run_id)
+        path = self._proxied(str(run["info"]["artifact_uri"]), f"run {run_id}")
+        for files in detectors.in_order():
+            self._store(path, files)
 
     def digest_of_source(self, source: Source) -> str | None:
         """The tree digest of what lies at a source, None where it doesn't go through the server's proxy."""

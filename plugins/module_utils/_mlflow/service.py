@@ -20,6 +20,7 @@ from .comparison import (
     decided_aliases,
     tag_changes,
 )
+from .detectors import DRIFT_TAG
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ class ModelVersions:
         tags = dict(wanted.tags)
         if not wanted.enforce_aliases and set(aliases) - decided:
             tags[ALIASES_TAG] = ",".join(sorted(decided | set(aliases)))
-        kept = frozenset({DIGEST_TAG, ALIASES_TAG})
+        kept = frozenset({DIGEST_TAG, ALIASES_TAG, DRIFT_TAG})
         tagged = tag_changes(tags, facts["tags"], purge=wanted.purge_tags, keep=kept)
         after = facts | {
             "description": facts["description"] if wanted.description is None else wanted.description,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from .._errors import InputError, RequestError
 from .client import MlflowClient, unpaired
 from .comparison import ALIASES_TAG, DIGEST_TAG, as_tags, check_alias
 from .content import ContentFile, digest_of, scan_model
+from .detectors import DRIFT_TAG, Detectors, as_detectors
 from .holder import Dataset, Holder, as_artifacts, as_datasets, as_metrics, as_params
 from .registration import Registration, Source, Version
 from .service import Metadata, ModelVersions, Outcome, model_aliases, version_facts
@@ -27,14 +28,14 @@ class Wanted:
     params: Mapping[str, Any]
     name: str
     path: str | None
-    metadata: Metadata
+    given: Metadata
     aliases: list[str]
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Wanted:
         """:raises InputError: for whatever can be seen without a server and without reading files."""
         tags = as_tags(params["tags"])
-        for key in (DIGEST_TAG, ALIASES_TAG):
+        for key in (DIGEST_TAG, ALIASES_TAG, DRIFT_TAG):
             if key in tags:
                 raise InputError(f"tags: {key} is set by the module")
         for option in ("datasets", "artifacts", "params", "metrics", "experiment", "run_name", "run_tags"):
@@ -62,6 +63,18 @@ class Wanted:
         """The datasets, hashed."""
         return as_datasets(self.params["datasets"])
 
+    @cached_property
+    def detectors(self) -> Detectors | None:
+        """The fitted detectors, hashed; None where they are to be left as they are."""
+        return as_detectors(self.params["drift"])
+
+    @property
+    def metadata(self) -> Metadata:
+        """What is wanted of the version, the mark of its detectors included."""
+        if self.detectors is None:
+            return self.given
+        return replace(self.given, tags=self.given.tags | {DRIFT_TAG: self.detectors.digest})
+
     def digest(self) -> str | None:
         """The digest of the directory, or the one that was given."""
         given: str | None = self.params["sha256"]
@@ -82,6 +95,7 @@ class Wanted:
             metrics=as_metrics(self.params["metrics"]),
             datasets=self.datasets,
             artifacts=as_artifacts(self.params["artifacts"]),
+            detectors=self.detectors,
         )
 
     def blank(self, digest: str | None, source: str = "") -> dict[str, Any]:
@@ -137,7 +151,7 @@ class Versions:
     def present(self) -> dict[str, Any]:
         """The module's result with ``state: present``."""
         # The disk is looked at before the server: what is wrong there is said even when no server answers.
-        digest = self._wanted.digest()
+        digest, detectors = self._wanted.digest(), self._wanted.detectors
         model = self._client.find_registered_model(self._wanted.name)
         source = None if self._wanted.path is not None else self._source()
         found = self._find(model, digest, source)
@@ -146,7 +160,10 @@ class Versions:
             found = self._by_digest(model, digest)
         held = model_aliases(model)
         if found is not None:
-            return self._result(self._converge(found, held), registered=False)
+            facts = version_facts(found, held)
+            if detectors is not None and facts["tags"].get(DRIFT_TAG) != detectors.digest:
+                self._keep_detectors(detectors, facts["run_id"], facts["uri"])
+            return self._result(self._converge(facts, held), registered=False)
         if self._wanted.path is None and source is None:
             number = self._wanted.params["version"]
             what = f"version {number}" if number is not None else f"version with the digest {digest}"
@@ -209,6 +226,8 @@ class Versions:
         wanted = self._wanted
         # Read and checked in check mode too.
         holder = wanted.holder(digest or "")
+        if source is not None and wanted.detectors is not None:
+            self._keep_detectors(wanted.detectors, source.run_id, source.uri)
         if self._check:
             blank = wanted.blank(digest, source.uri if source else "") | {"version": "new"}
             after = self._metadata.plan(blank, wanted.aliases, held, wanted.metadata)[0]
@@ -230,8 +249,15 @@ class Versions:
             raise
         return self._result(Outcome(True, {}, outcome.after, outcome.value), registered=True)
 
-    def _converge(self, found: dict[str, Any], held: Mapping[str, str]) -> Outcome:
-        return self._metadata.converge(version_facts(found, held), self._wanted.aliases, held, self._wanted.metadata)
+    def _converge(self, facts: dict[str, Any], held: Mapping[str, str]) -> Outcome:
+        return self._metadata.converge(facts, self._wanted.aliases, held, self._wanted.metadata)
+
+    def _keep_detectors(self, detectors: Detectors, run_id: str | None, what: str) -> None:
+        """Store them before the version's tag tells of them: a failure in between is made good by the next call."""
+        if not run_id:
+            raise InputError(f"drift: {what} comes from no run, and detectors are kept with one; set run_id")
+        if not self._check:
+            self._registration.keep_detectors(run_id, detectors)
 
     def _result(self, outcome: Outcome, *, registered: bool) -> dict[str, Any]:
         logged = self._wanted.datasets if registered and self._wanted.path is not None else ()

@@ -4,18 +4,22 @@
 
 from __future__ import annotations
 
-from .local import image_files, image_name, local_problems, preparation, read_metrics, resolve
+from .artefact import artefact_problems
+from .local import image_files, image_name, local_problems, read_metrics, resolve
+from .preparing import preparation
 from .reading import InvalidModel
 from .spec import MAX_TAG_LENGTH, TAG, ModelSpec, from_tag, parse_model, parse_models, repeated_names
-from .workloads import ModelVersion, Platform, prediction_path, workload_name, workloads
+from .workloads import Broker, ModelVersion, Platform, prediction_path, workload_name, workloads
 
 __all__ = [
     "MAX_TAG_LENGTH",
     "TAG",
+    "Broker",
     "InvalidModel",
     "ModelSpec",
     "ModelVersion",
     "Platform",
+    "artefact_problems",
     "from_tag",
     "image_files",
     "image_name",

@@ -13,10 +13,9 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from .spec import ModelSpec, Prepare
+from .spec import ModelSpec
 
 _REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -97,11 +96,11 @@ def tree_files(root: Path) -> Iterator[Path]:
 
 def tree_digest(root: Path) -> str:
     """SHA-256 over the sorted lines "<sha256 of file>  <relative path>", as the registry keeps it."""
-    lines = (f"{_sha256(path)}  {path.relative_to(root).as_posix()}\n" for path in tree_files(root))
+    lines = (f"{file_digest(path)}  {path.relative_to(root).as_posix()}\n" for path in tree_files(root))
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
+def file_digest(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -112,81 +111,6 @@ def _lines(lock: Path) -> list[str]:
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
-
-
-# Preparation
-
-
-def inputs_digest(prepare: Prepare, directory: Path) -> str:
-    """What a prepared source came from: the command, its lock and the content of its inputs."""
-    parts: list[object] = [list(prepare.command)]
-    for name in (prepare.requirements, *prepare.inputs):
-        path = resolve(directory, name)
-        parts.append([name, tree_digest(path) if path.is_dir() else _sha256(path)] if name else "")
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def stamp_path(spec: ModelSpec, directory: Path) -> Path:
-    """The file beside a prepared source that says what it came from."""
-    if spec.source is None:
-        raise AssertionError("spec.source")
-    target = resolve(directory, spec.source.path)
-    return target.with_name(f"{target.name}.prepared")
-
-
-def outputs(spec: ModelSpec, directory: Path) -> list[Path]:
-    """What a preparation has to have made when it ends."""
-    if spec.source is None:
-        raise AssertionError("spec.source")
-    paths = [spec.source.path, *(dataset.path for dataset in spec.datasets), spec.metrics]
-    return [resolve(directory, path) for path in paths if path]
-
-
-@dataclass(frozen=True, slots=True)
-class Preparation:
-    """A command to run, with the control host's paths in full, and why."""
-
-    why: str
-    directory: str
-    command: tuple[str, ...]
-    requirements: str
-    outputs: tuple[str, ...]
-    stamp: str
-    digest: str
-    timeout: int
-
-
-def preparation(spec: ModelSpec, directory: Path) -> Preparation | None:
-    """What makes the source; None where nothing has to be made."""
-    why = why_prepare(spec, directory)
-    if not why or spec.source is None or spec.source.prepare is None:
-        return None
-    prepare = spec.source.prepare
-    return Preparation(
-        why=why,
-        directory=str(directory),
-        command=prepare.command,
-        requirements=str(resolve(directory, prepare.requirements)) if prepare.requirements else "",
-        outputs=tuple(str(path) for path in outputs(spec, directory)),
-        stamp=str(stamp_path(spec, directory)),
-        digest=inputs_digest(prepare, directory),
-        timeout=prepare.timeout,
-    )
-
-
-def why_prepare(spec: ModelSpec, directory: Path) -> str:
-    """Why the source has to be made (again); empty where it needn't."""
-    if spec.source is None or spec.source.prepare is None:
-        return ""
-    missing = [path for path in outputs(spec, directory) if not path.exists()]
-    if missing:
-        return f"{missing[0]} does not exist"
-    stamp = stamp_path(spec, directory)
-    if not stamp.exists():
-        return f"{stamp} does not exist, so what the source came from is unknown"
-    if stamp.read_text(encoding="utf-8").strip() != inputs_digest(spec.source.prepare, directory):
-        return "its command, lock or inputs have changed"
-    return ""
 
 
 # Metrics

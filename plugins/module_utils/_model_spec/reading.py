@@ -131,6 +131,14 @@ class Node:
             return default
         return float(self.value)
 
+    def boolean(self, default: bool) -> bool:
+        if not self.given:
+            return default
+        if not isinstance(self.value, bool):
+            self.problem(f"must be true or false, not {type_name(self.value)}")
+            return default
+        return bool(self.value)
+
     def texts(self) -> tuple[str, ...]:
         return tuple(text for item in self.items() if (text := item.text()))
 

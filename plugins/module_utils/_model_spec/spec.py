@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from .drift import Drift, Records, read_drift, read_records
 from .reading import InvalidModel, Node, Scalar
 
 #: MLflow's registry tags are VARCHAR(5000) in PostgreSQL.
@@ -130,6 +131,9 @@ class ModelSpec:
     tags: Mapping[str, str] = field(default_factory=dict)
     promote: str = "first"
     example: Example | None = None
+    drift: Drift | None = None
+    records: Records | None = None
+    """What is logged of its predictions; None where nothing is. Whoever is watched is logged."""
 
     def to_tag(self) -> str:
         """The registry's copy: compact JSON, without defaults and without the control host's paths; stable."""
@@ -168,6 +172,10 @@ class ModelSpec:
             kept["promote"] = self.promote
         if self.example:
             kept["example"] = {"names": list(self.example.names), "rows": [list(row) for row in self.example.rows]}
+        if self.drift:
+            kept["drift"] = self.drift.kept()
+        if self.records and (not self.drift or self.records != Records()):
+            kept["records"] = self.records.kept()
         return json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -197,7 +205,7 @@ def parse_model(value: object, path: str) -> tuple[ModelSpec | None, list[str]]:
         if length > MAX_TAG_LENGTH:
             node.problem(
                 f"is {length} characters long as JSON, and the registry keeps {MAX_TAG_LENGTH}; "
-                "shorten description, parameters, env, tags or example"
+                "shorten description, parameters, env, tags, example or drift"
             )
     return spec, problems
 
@@ -243,11 +251,13 @@ def _read_model(node: Node, *, kept: bool) -> ModelSpec:
             "beginning and ending with a letter or digit",
         )
     runtime = node["runtime"].choice(RUNTIMES, "mlops")
+    source = None if kept else _read_source(node["source"])
+    drift = read_drift(node["drift"], kept=kept, trained_here=source is not None and bool(source.path))
     model_class = _read_class(node["class"], kept=kept)
     spec = ModelSpec(
         name=name,
         description=node["description"].text(),
-        source=None if kept else _read_source(node["source"]),
+        source=source,
         datasets=() if kept else _read_datasets(node["datasets"]),
         metrics="" if kept else node["metrics"].text(),
         requirements="" if kept else _read_requirements(node["requirements"]),
@@ -266,11 +276,16 @@ def _read_model(node: Node, *, kept: bool) -> ModelSpec:
         ),
         promote=node["promote"].choice(("first", "always"), "first"),
         example=_read_example(node["example"]),
+        drift=drift,
+        records=read_records(node["records"]) or (Records() if drift else None),
     )
     if model_class and node["method"].given:
         node["method"].problem("is for models without a class of their own; a class decides itself what it calls")
     if runtime == "seldon_core" and spec.batching:
         node["batching"].problem("Seldon's own server doesn't batch; take it away, or set runtime to mlops")
+    if runtime == "seldon_core" and spec.records:
+        logged = "drift" if drift else "records"
+        node[logged].problem("Seldon's own server logs no predictions; take it away, or set runtime to mlops")
     if kept:
         node["schema"]
     node.close()

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from .reading import Scalar
 from .spec import Amount, ModelSpec
@@ -37,6 +38,36 @@ class ModelVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Broker:
+    """How the model servers write the prediction stream: the slot's contract for its client ``serving``."""
+
+    prefix: str
+    workloads: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[Mapping[str, str], ...] = ()
+    configs: tuple[Mapping[str, str], ...] = ()
+    egress: tuple[Mapping[str, object], ...] = ()
+
+    @classmethod
+    def of(cls, contract: Mapping[str, Any], *, client: str = "serving") -> Broker:
+        """From the fact ``mlops_broker``."""
+        user = contract["users"][client]
+        brokers = {address.rpartition(":")[0] for address in str(contract["bootstrap"]).split(",")}
+        return cls(
+            prefix=str(contract["prefix"]),
+            # The brokers alone: their job is in another set, and done when models are served.
+            workloads=tuple(name for name in contract["workloads"] if name in brokers),
+            env={**contract["env"], **user["env"]},
+            secrets=tuple(user["secrets"]),
+            configs=tuple(contract["configs"]),
+            egress=tuple(contract["egress"]),
+        )
+
+    def topic(self, model: str) -> str:
+        return f"{self.prefix}{model}"
+
+
+@dataclass(frozen=True, slots=True)
 class Platform:
     """What the workloads need to know about where they run."""
 
@@ -45,6 +76,8 @@ class Platform:
     tracking_user: str = "serving"
     password_secret: str = "mlflow_serving_password"  # noqa: S105 - the name of a secret
     registry_workload: str = "mlflow"
+    broker: Broker | None = None
+    """None where there is none: then nothing is logged."""
 
 
 def workload_name(model: str, role: str = "champion") -> str:
@@ -64,6 +97,26 @@ def workloads(spec: ModelSpec, versions: Iterable[ModelVersion], platform: Platf
 
 
 def _workload(spec: ModelSpec, version: ModelVersion, platform: Platform) -> dict[str, object]:
+    workload = _server(spec, version, platform)
+    return _logged(workload, spec, platform.broker) if spec.records and platform.broker else workload
+
+
+def _logged(workload: dict[str, Any], spec: ModelSpec, broker: Broker) -> dict[str, object]:
+    """The same, with its predictions written to the stream."""
+    if spec.records is None:
+        raise AssertionError("spec.records")
+    records = {"MLOPS_RECORDS": broker.topic(spec.name), "MLOPS_RECORDS_SAMPLE": f"{spec.records.sample:g}"}
+    return {
+        **workload,
+        "env": {**workload["env"], **broker.env, **records},
+        "secrets": [*workload["secrets"], *(dict(secret) for secret in broker.secrets)],
+        "configs": [dict(config) for config in broker.configs],
+        "connects": [*workload["connects"], *broker.workloads],
+        "egress": [dict(place) for place in broker.egress],
+    }
+
+
+def _server(spec: ModelSpec, version: ModelVersion, platform: Platform) -> dict[str, Any]:
     return {
         "name": workload_name(spec.name, version.role),
         "kind": "service",

@@ -8,13 +8,17 @@ from typing import Any
 
 from .base import Backend
 from .errors import WorkloadError
-from .swarm import SwarmBackend
+from .kubernetes.backend import KubernetesBackend
+from .swarm.backend import SwarmBackend
 
-TARGETS = ("swarm",)
+TARGETS = ("swarm", "kubernetes")
 
 
 def backend(target: str, namespace: str, **options: Any) -> Backend:
-    """``options`` as the backend's class takes them: domain, wait_timeout, host, registry_auth."""
+    """``options``: domain, wait_timeout, registry_auth; docker_host for a Swarm, kubernetes for Kubernetes."""
+    docker_host, kubernetes = options.pop("docker_host", None), options.pop("kubernetes", None)
     if target == "swarm":
-        return SwarmBackend(namespace, **options)
+        return SwarmBackend(namespace, host=docker_host, **options)
+    if target == "kubernetes":
+        return KubernetesBackend(namespace, kubernetes=kubernetes, **options)
     raise WorkloadError(f"There is no target {target!r} (known: {', '.join(TARGETS)})")

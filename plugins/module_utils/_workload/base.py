@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -127,6 +127,17 @@ class Backend(ABC):
     @abstractmethod
     def observe(self, set_name: str | None = None) -> list[Observed]:
         """What is there, of all sets of the namespace or of one."""
+
+    @abstractmethod
+    def facts(self, images: Mapping[str, str]) -> dict[str, Any]:
+        """What rendering takes from the cluster, as plain data: with it, manifests are what ``apply`` applies.
+
+        ``images`` are references by name; those that the cluster can tell more exactly come back under ``images``.
+        """
+
+    @abstractmethod
+    def events(self) -> Iterator[object]:
+        """An item whenever something may have changed that ``observe`` tells; ends when its connection does."""
 
     @abstractmethod
     def logs(self, name: str, *, lines: int = 50) -> list[str]:

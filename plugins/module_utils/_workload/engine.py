@@ -24,6 +24,7 @@ try:
 except ImportError as error:
     SDK_ERROR = str(error)
 
+EVENTS_SILENCE = 3600.0  # seconds without an event after which the stream is opened again
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 
 
@@ -124,6 +125,18 @@ class Engine:
             if "error" in message:
                 raise EngineError(f"Pulling {reference} failed: {message['error']}", 500)
             yield message
+
+    def events(self, filters: Mapping[str, list[str]]) -> Iterator[bytes]:
+        """A line for every event of this node and of the Swarm; ends when the connection does."""
+        response = self._send("GET", "/events", {"filters": filters}, None, {}, stream=True, timeout=EVENTS_SILENCE)
+        try:
+            for line in response.iter_lines():
+                if line:
+                    yield line
+        except requests.exceptions.RequestException as error:
+            raise EngineError(f"The stream of events of {self.host} ended: {error}") from error
+        finally:
+            response.close()
 
     def log_lines(self, path: str, lines: int) -> list[str]:
         """The last lines that a container, task or service printed; none if they can't be had."""

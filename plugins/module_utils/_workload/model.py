@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from .errors import WorkloadError
 from .reader import ABSOLUTE_PATH, DNS_LABEL, DNS_NAME, Reader
 
 ZONES = ("edge", "data", "stream", "metrics", "models")
+SCRAPERS = "metrics"  # the zone of those who may ask every workload for its metrics
 RESERVED_LABELS = "mlops."
 _DNS = "a DNS label (lower-case letters, digits and dashes)"
 _PATH = "an absolute path"
@@ -303,6 +305,29 @@ class Metrics:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Egress:
+    """What a workload reaches outside the cluster: a DNS name or an address, and a TCP port."""
+
+    host: str
+    port: int
+
+    @property
+    def address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        """The host where it is an address and no name."""
+        try:
+            return ipaddress.ip_address(self.host)
+        except ValueError:
+            return None
+
+    @classmethod
+    def read(cls, r: Reader) -> Egress:
+        egress = cls(host=r.text("host"), port=r.integer("port", least=1, most=65535))
+        if egress.host and egress.address is None and not DNS_NAME.match(egress.host):
+            r.problem("host", f"{egress.host!r} is neither a DNS name nor an address")
+        return egress
+
+
+@dataclass(frozen=True, kw_only=True)
 class Update:
     """How a new version takes over. ``health_window``: how long a new replica may take until it is healthy (its startup
     probe may allow it more) before the rollout counts as failed and, with ``rollback``, the old version comes back."""
@@ -345,6 +370,7 @@ class Workload:
     capabilities: tuple[str, ...] = ()
     zone: str | None = None
     connects: tuple[str, ...] = ()
+    egress: tuple[Egress, ...] = ()
     metrics: Metrics | None = None
     jobs: tuple[Workload, ...] = ()
     update: Update = Update()
@@ -394,6 +420,7 @@ class Workload:
             capabilities=r.texts("capabilities"),
             zone=r.choice("zone", ZONES, None),
             connects=r.texts("connects"),
+            egress=r.items("egress", Egress.read),
             metrics=r.item("metrics", Metrics.read, None),
             jobs=r.items("jobs", _read_job, key="name"),
             update=r.item("update", Update.read, Update()),
@@ -562,10 +589,15 @@ def problems_together(workloads: Iterable[Workload]) -> list[str]:
 
 
 def zones(workload: Workload, zone_of: Mapping[str, str | None]) -> list[str]:
-    """The zones that a workload joins: its own, its peers', and the edge if the gateway or the host leads to it."""
+    """The zones that a workload joins: its own, its peers', and the edge if the gateway or the host leads to it, or its
+    way leads outside. Who scrapes lives in the zone metrics and joins all: what it scrapes joins none for its sake."""
     joined = {workload.zone, *(zone_of.get(name) for name in workload.connects)}
-    if workload.routes or any(port.published is not None for port in workload.ports):
+    if workload.zone == SCRAPERS:
+        joined.update(ZONES)
+    if workload.routes or workload.egress or any(port.published is not None for port in workload.ports):
         joined.add("edge")
+    if workload.metrics is not None and joined == {None}:
+        joined.add(SCRAPERS)
     return [zone for zone in ZONES if zone in joined]
 
 

@@ -12,7 +12,7 @@ import time
 
 BEGUN = time.monotonic()
 READY_AFTER = float(os.environ.get("READY_AFTER", "0"))
-DRAIN = float(os.environ.get("DRAIN", "3"))
+DRAIN = float(os.environ["DRAIN"])
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

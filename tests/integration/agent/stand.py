@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""An agent and a gateway as their roles declare them, on this machine's Swarm, in a namespace of their own.
+"""An agent and a gateway as their roles declare them, in a namespace of their own.
 
+MLOPS_TEST_TARGET says on which cluster (targets.py): this machine's Swarm, if nothing else.
 MLOPS_TEST_REGISTRY says where the site's registry is, if not at 127.0.0.1:5000.
 MLOPS_TEST_IMAGES (JSON: name -> reference) takes given images in the place of those that the role `images` brings.
 """
@@ -23,11 +24,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
-for folder in ("plugins/module_utils", "runtime/src"):
+for folder in ("plugins/module_utils", "runtime/src", "tests/integration/agent"):
     if str(ROOT / folder) not in sys.path:
         sys.path.insert(0, str(ROOT / folder))
 
-from _workload import Backend, Observed, backend  # noqa: E402
+from _workload import Backend, Observed, ObservedTask, backend  # noqa: E402
+from targets import Target, chosen  # noqa: E402
 
 NAMESPACE = "t-agent"
 PORT, TLS_PORT = 18080, 18443
@@ -37,7 +39,7 @@ ECHO = (Path(__file__).parent / "echo_server.py").read_text()
 def declared(folder: Path, **variables: Any) -> dict[str, Any]:
     """What the roles declare with these variables: workloads, images, secret values."""
     inventory, result = folder / "hosts.yml", folder / "stand.json"
-    inventory.write_text("all: {hosts: {localhost: {ansible_connection: local}}}\n")
+    inventory.write_text("mlops_managers: {hosts: {localhost: {ansible_connection: local}}}\n")
     more: dict[str, Any] = {
         "ansible_python_interpreter": sys.executable,
         "mlops_name": NAMESPACE,
@@ -76,7 +78,7 @@ def echo_workload(name: str = "echo", replicas: int = 2, **more: Any) -> dict[st
         "name": name,
         "image": "agent",
         "args": ["python", "/etc/echo.py"],
-        "env": {"PYTHONUNBUFFERED": "1", **more.pop("env", {})},
+        "env": {"PYTHONUNBUFFERED": "1", "DRAIN": str(chosen().drain), **more.pop("env", {})},
         "configs": [{"path": "/etc/echo.py", "content": ECHO}],
         "ports": [{"name": "http", "port": 9000}],
         "routes": [{"name": "rest", "path": f"/seldon/{NAMESPACE}/{name}", "port": "http", "strip_path": True}],
@@ -94,15 +96,19 @@ def echo_workload(name: str = "echo", replicas: int = 2, **more: Any) -> dict[st
 
 @dataclass
 class Stand:
+    target: Target
     seam: Backend
     images: Mapping[str, str]
     secret_values: Mapping[str, str]
     platform: list[dict[str, Any]]
-    client: Any
+    address: str = ""
+    """Where the gateway is reached from here."""
 
-    def apply_platform(self, *leave_out: str) -> None:
-        workloads = [workload for workload in self.platform if workload["name"] not in leave_out]
+    def apply_platform(self, **changes: dict[str, Any]) -> None:
+        """Runs the platform, some of its workloads changed."""
+        workloads = [{**workload, **changes.get(workload["name"], {})} for workload in self.platform]
         self.seam.apply("platform", workloads, images=self.images, secret_values=self.secret_values)
+        self.address = self.target.address(self.task("gateway"))
 
     def apply(self, *workloads: dict[str, Any]) -> None:
         self.seam.apply("echo", list(workloads), images=self.images)
@@ -110,13 +116,29 @@ class Stand:
     def observed(self, name: str) -> Observed:
         return next(item for item in self.seam.observe() if item.name == name)
 
-    def container(self, name: str, index: int = 0) -> Any:
-        tasks = sorted((task for task in self.observed(name).tasks if task.healthy), key=lambda task: task.id)
-        return self.client.containers.get(tasks[index].container)
+    def task(self, name: str) -> ObservedTask:
+        """The same one of a workload's healthy tasks, as long as there are the same."""
+        return min((task for task in self.observed(name).tasks if task.healthy), key=lambda task: task.id)
+
+    def exec(self, name: str, *command: str) -> tuple[int, str]:
+        return self.target.exec(self.task(name), command)
+
+    def get(self, path: str, *, host: str = "localhost") -> tuple[int, bytes]:
+        """One request through the gateway on a connection of its own."""
+        connection = http.client.HTTPConnection(self.address, PORT, timeout=15)
+        try:
+            connection.request("GET", path, None, {"Host": host})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def load(self, path: str, method: str = "GET") -> Load:
+        return Load(self.address, path, method)
 
     def configuration(self) -> dict[str, Any]:
         """What the agent tells the gateway, asked from inside."""
-        code, output = self.container("agent").exec_run(["wget", "-q", "-O", "-", "http://127.0.0.1:8080/v1/traefik"])
+        code, output = self.exec("agent", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/v1/traefik")
         assert code == 0, output
         found: dict[str, Any] = json.loads(output)
         return found
@@ -136,34 +158,25 @@ class Stand:
             self.seam.absent(name)
 
 
+def connect(target: Target) -> Backend:
+    return backend(target.name, NAMESPACE, domain="localhost", wait_timeout=120, **target.options())
+
+
 @contextmanager
 def standing(folder: Path, **variables: Any) -> Iterator[Stand]:
-    import docker
-
-    found = declared(folder, **variables)
-    stand = Stand(
-        backend("swarm", NAMESPACE, domain="localhost", wait_timeout=120),
-        found["images"],
-        found["secret_values"],
-        found["workloads"],
-        docker.from_env(timeout=60),
-    )
+    target = chosen()
+    found = declared(folder, **target.variables, **variables)
+    seam = connect(target)
     try:
-        stand.apply_platform()
-        yield stand
+        images = target.bring(found["images"])
+        stand = Stand(target, seam, images, found["secret_values"], found["workloads"])
+        try:
+            stand.apply_platform()
+            yield stand
+        finally:
+            stand.remove()
     finally:
-        stand.remove()
-
-
-def get(path: str, *, host: str = "localhost", port: int = PORT, method: str = "GET", body: bytes | None = None) -> Any:
-    """One request through the gateway on a connection of its own."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
-    try:
-        connection.request(method, path, body, {"Host": host})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
+        target.forget()
 
 
 def wait_for(holds: Callable[[], Any], seconds: float, what: str) -> float:
@@ -178,12 +191,13 @@ def wait_for(holds: Callable[[], Any], seconds: float, what: str) -> float:
 
 @dataclass
 class Load:
-    """A steady, bounded stream of requests over loopback; who answered, and what failed."""
+    """A steady, bounded stream of requests; who answered, and what failed."""
 
+    address: str
     path: str
+    method: str = "GET"
     threads: int = 4
     pause: float = 0.01
-    method: str = "GET"
     answers: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     slowest: float = 0.0
@@ -210,9 +224,10 @@ class Load:
         while not self._stop.wait(self.pause):
             begun = time.monotonic()
             try:
-                connection = connection or http.client.HTTPConnection("127.0.0.1", PORT, timeout=15)
-                body = b"{}" if self.method == "POST" else None
-                connection.request(self.method, self.path, body, {"Host": "localhost"})
+                connection = connection or http.client.HTTPConnection(self.address, PORT, timeout=15)
+                # Without a body: on a busy machine Go's proxy cuts an answer that comes before it has seen the body's
+                # end (golang/go#40747), rollout or not.
+                connection.request(self.method, self.path, b"", {"Host": "localhost"})
                 answer = connection.getresponse()
                 text = answer.read()
                 failure = "" if answer.status == 200 else f"{answer.status} {text[:80]!r}"

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bed_images import busybox_files
 from swarm import Bed, BedError, Node
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -96,18 +96,8 @@ def docker(node: Node, *arguments: str, input: bytes | None = None) -> bytes:
 
 
 def busybox(directory: Path) -> dict[str, Path]:
-    """The files of an image with busybox alone, by their paths in it: this machine's, or of its package sources.
-
-    A dynamic one with its libraries: a static one of glibc can't look names up.
-    """
-    done = subprocess.run(["apt-get", "download", "busybox"], cwd=directory, capture_output=True, text=True)
-    packages = list(directory.glob("*.deb"))
-    program = Path(shutil.which("busybox") or "/nowhere")
-    if packages:
-        subprocess.run(["dpkg-deb", "-x", str(packages[0]), str(directory)], check=True)
-        program = next(path for path in directory.rglob("bin/busybox"))
-    elif not program.exists():
-        pytest.skip(f"no busybox: {done.stderr.strip()}")
-    listed = subprocess.run(["ldd", str(program)], capture_output=True, text=True).stdout
-    libraries = re.findall(r"(/\S+) \(0x", listed)
-    return {"bin/busybox": program, **{path.lstrip("/"): Path(path).resolve() for path in libraries}}
+    """The files of an image with busybox alone, by their paths in it."""
+    try:
+        return busybox_files(directory)
+    except BedError as error:
+        pytest.skip(str(error))

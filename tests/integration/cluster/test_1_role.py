@@ -84,7 +84,7 @@ def test_a_changed_option_waits_for_a_restart_that_is_asked_for(cluster: Bed) ->
     node = cluster.nodes[2]
     on(node, "sh", "-c", r"sed -i 's/^{/{\"max-concurrent-downloads\": 5,/' /etc/docker/daemon.json")
     before = engine_process(node)
-    change = ("-e", '{"swarm_cluster_log_options": {"max-size": "20m", "max-file": "3"}}', "--limit", "node3")
+    change = ("-e", '{"host_docker_log_options": {"max-size": "20m", "max-file": "3"}}', "--limit", "node3")
     done = play(cluster, *change)
     assert done.code == 0, done.output
     assert done.changed == 1
@@ -94,21 +94,21 @@ def test_a_changed_option_waits_for_a_restart_that_is_asked_for(cluster: Bed) ->
     assert "goes on running with its former log-opts" in again.output
     assert engine_process(node) == before
 
-    done = play(cluster, *change, "-e", "swarm_cluster_restart=true")
+    done = play(cluster, *change, "-e", "host_docker_restart=true")
     assert done.code == 0, done.output
     assert engine_process(node) != before
     options = json.loads(on(node, "cat", "/etc/docker/daemon.json"))
     assert options["max-concurrent-downloads"] == 5
     assert options["log-opts"]["max-size"] == "20m"
     after = engine_process(node)
-    assert play(cluster, *change, "-e", "swarm_cluster_restart=true").changed == 0
+    assert play(cluster, *change, "-e", "host_docker_restart=true").changed == 0
     assert engine_process(node) == after
 
 
 def test_what_the_engine_takes_over_while_it_runs_is_reloaded(cluster: Bed) -> None:
     node = cluster.nodes[2]
     before = engine_process(node)
-    done = play(cluster, "-e", '{"swarm_cluster_insecure_registries": ["registry.test:5000"]}', "--limit", "node3")
+    done = play(cluster, "-e", '{"host_docker_insecure_registries": ["registry.test:5000"]}', "--limit", "node3")
     assert done.changed == 1, done.output
     assert engine_process(node) == before
 

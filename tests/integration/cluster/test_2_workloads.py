@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.mlops.onprem.plugins.module_utils._workload.swarm import SwarmBackend
+from ansible_collections.mlops.onprem.plugins.module_utils._workload.swarm.backend import SwarmBackend
 from on_bed import engine_process, eventually, on
 from swarm import Bed, Node
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent import futures
@@ -127,9 +129,6 @@ def test_the_next_server_is_tried_where_one_refuses_or_is_silent(gateway: Gatewa
 
 def test_a_server_that_breaks_off_is_asked_no_second_time_unless_it_is_harmless(gateway: Gateway) -> None:
     """The connection ends in the middle of the request: GET is repeated elsewhere, POST is not."""
-    import socket
-    import threading
-
     port, other = free_port(), None
     hits: list[bytes] = []
     breaker = socket.create_server(("127.0.0.3", port))
@@ -153,6 +152,35 @@ def test_a_server_that_breaks_off_is_asked_no_second_time_unless_it_is_harmless(
         assert codes.count(502) == len(hits) == 3
     finally:
         breaker.close()
+        other.stop()
+
+
+def test_an_answer_that_nobody_was_there_is_tried_elsewhere_where_that_is_harmless(gateway: Gateway) -> None:
+    """504, as the gateway says itself where a connection was closed and its address has gone silent."""
+    port = free_port()
+    hits: list[bytes] = []
+    silent = socket.create_server(("127.0.0.3", port))
+
+    def run() -> None:
+        while True:
+            try:
+                connection, _ = silent.accept()
+            except OSError:
+                return
+            with connection:
+                hits.append(connection.recv(65536)[:4])
+                connection.sendall(b"HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    threading.Thread(target=run, daemon=True).start()
+    other = Server("127.0.0.4", port)
+    try:
+        gateway.route(routed(port, "127.0.0.3", "127.0.0.4"))
+        assert [ask(gateway)[0] for _ in range(6)] == [200] * 6
+        hits.clear()
+        codes = [ask(gateway, method="POST", body=b"{}")[0] for _ in range(6)]
+        assert codes.count(504) == len(hits) == 3
+    finally:
+        silent.close()
         other.stop()
 
 

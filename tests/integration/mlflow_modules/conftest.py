@@ -111,14 +111,25 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         log.close()
 
 
+def fitted(folder: Path, *detectors: str) -> None:
+    """What has the form of fitted detectors."""
+    folder.mkdir(exist_ok=True)
+    for name in detectors:
+        (folder / f"{name}.npz").write_bytes(f"{name} of {folder}".encode())
+    (folder / "manifest.json").write_text(
+        json.dumps({"format": 1, "detectors": [{"name": name} for name in detectors]})
+    )
+
+
 @pytest.fixture(scope="session")
 def trained(server: Server) -> Path:
-    """A real model, saved by MLflow, with its data."""
+    """A real model, saved by MLflow, with its data and a directory as fitted detectors leave it."""
     folder = server.folder / "phishing"
     folder.mkdir()
     server.python(TRAIN, str(folder / "model"))
     (folder / "train.csv").write_text("url_length,is_phishing\n0.4,0\n0.7,1\n")
     (folder / "test.csv").write_text("url_length,is_phishing\n0.1,0\n")
+    fitted(folder / "drift", "ewma")
     return folder
 
 

@@ -178,6 +178,13 @@ def test_check_mode_before_there_is_a_server(call: Call, name: str) -> None:
     assert not result.get("failed") and result["reachable"] is False
     assert result["changed"] is not name.endswith("_info")
     assert call(name, unreachable_in_check="ignore", **nowhere)["failed"]  # only in check mode
+    # The authority of a gateway that is still to be set up isn't there either.
+    secure = nowhere | {
+        "tracking_uri": nowhere["tracking_uri"].replace("http:", "https:"),
+        "ca_path": "/nowhere/ca.pem",
+    }
+    assert "ca_path" in call(name, check=True, **secure)["msg"]
+    assert call(name, check=True, unreachable_in_check="ignore", **secure)["reachable"] is False
 
 
 def test_check_mode_of_a_version_before_there_is_a_server(call: Call, tiny: Path) -> None:

@@ -38,6 +38,7 @@ print(json.dumps({
     "model_metrics": {one.key: [one.value, one.dataset_name] for one in logged.metrics},
     "versions": json.loads(logged.tags["mlflow.modelVersions"]),
     "drift": open(mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/drift/manifest.json")).read(),
+    "report": open(mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/reports/report.txt")).read(),
     "manifest": [one["path"] for one in manifest["datasets"]],
 }))
 """
@@ -126,7 +127,7 @@ def test_an_alias_that_somebody_moved_or_removed_stays(server: Server, call: Cal
 
 
 def test_datasets_params_and_metrics_go_with_it(server: Server, call: Call, trained: Path, tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text('{"format": 1}')
+    (tmp_path / "report.txt").write_text("all well")
     datasets: list[dict[str, Any]] = [
         {"name": "phishing", "context": "train", "path": str(trained / "train.csv"),
          "schema": [{"name": "url_length", "type": "double"}], "profile": {"num_rows": 2}},
@@ -139,13 +140,15 @@ def test_datasets_params_and_metrics_go_with_it(server: Server, call: Call, trai
         datasets=datasets,
         params={f"p{number}": number for number in range(150)},
         metrics={"accuracy": 0.5},
-        artifacts=[{"path": str(tmp_path), "artifact_path": "drift"}],
+        drift=str(trained / "drift"),
+        artifacts=[{"path": str(tmp_path), "artifact_path": "reports"}],
     )
     seen = json.loads(server.python(READ))
     assert seen["digests"] == [dataset["sha256"] for dataset in made["datasets"]]
     assert seen["names"] == ["phishing"] * 2 and seen["contexts"] == ["train", "test"]
     assert seen["data"] == [(trained / name).read_text() for name in ("train.csv", "test.csv")]
-    assert seen["status"] == "FINISHED" and seen["model"] == "READY" and seen["drift"] == '{"format": 1}'
+    assert seen["status"] == "FINISHED" and seen["model"] == "READY" and seen["report"] == "all well"
+    assert seen["drift"] == (trained / "drift/manifest.json").read_text()
     assert len(seen["params"]) == 150 and seen["metrics"] == {"accuracy": 0.5}
     assert seen["model_metrics"] == {"accuracy": [0.5, "phishing"]}
     assert seen["manifest"] == ["datasets/train/train.csv", "datasets/test/test.csv"]
@@ -227,6 +230,7 @@ def test_absent(server: Server, call: Call, tiny: Path) -> None:
         ({"path": "{tmp}", "metrics": {"m": "high"}}, "metrics: m is 'high'"),
         ({"source": "s3://b/m", "datasets": [{"name": "d", "digest": "x"}]}, "datasets: needs path"),
         ({"path": "{tmp}", "sha256": "abc"}, "sha256: 'abc' is no SHA-256"),
+        ({"path": "{tmp}", "tags": {"mlops.drift.sha256": "x"}}, "tags: mlops.drift.sha256 is set by the module"),
     ],
 )
 def test_bad_input(call: Call, server: Server, tmp_path: Path, options: dict[str, Any], message: str) -> None:

@@ -123,6 +123,8 @@ def register(mlflow: Mlflow, tmp_path: Path) -> Callable[..., Outcome]:
             "mlops_models": models,
             "model_directory": str(tmp_path),
             "model_tracking_uri": url,
+            "model_tracking_host_header": "",
+            "model_tracking_ca": "",
             "mlops_secret_values": {"mlflow_registrar_password": "not-asked-for-here"},
             "result_file": str(result),
         }
@@ -260,6 +262,60 @@ def test_a_preparation_that_fails_says_why_and_runs_again(register: Register, so
         assert done.code != 0
         assert "Model fails can't be prepared" in done.output and "ended with 3" in done.output
         assert "no data" in done.output
+
+
+FIT = """
+import json, os, pathlib, shutil
+import numpy
+from mlops_runtime.drift.artefact import Artefact, FittedDetector, write
+from mlops_runtime.drift.fitting import Declaration
+from mlops_runtime.drift.protocol import Feature
+from mlops_runtime.drift.schema import Column, Schema
+
+declared = [Declaration.parse(one) for one in json.loads(os.environ["MLOPS_DETECTORS"])]
+fitted = tuple(FittedDetector(one.name, one.kind, one.parameters, {"zeros": numpy.zeros(3)}) for one in declared)
+schema = Schema([Column(Feature("length"), 0, 1)])
+write(Artefact("watched", "2026-01-01T00:00:00Z", 10, schema, fitted), pathlib.Path("build/drift"))
+shutil.copytree("model", "build/model", dirs_exist_ok=True)
+"""
+
+
+def test_what_training_fitted_goes_with_the_version(
+    mlflow: Mlflow, register: Register, source: Source, tmp_path: Path
+) -> None:
+    """The command finds what fits, and is told what; other detectors of the same model are no new version."""
+    source("one")
+    (tmp_path / "fit.py").write_text(FIT)
+    prepare = {"path": "build/model", "prepare": {"command": [sys.executable, "fit.py"], "inputs": ["fit.py"]}}
+
+    def value(*detectors: Any) -> dict[str, Any]:
+        return declared("watched", source=prepare, drift={"detectors": list(detectors), "artefact": "build/drift"})
+
+    tags = []
+    for detectors in (["ewma"], ["ewma", {"kind": "rff", "expected_run_time": 5000}]):
+        done = register([value(*detectors)])
+        assert (done.code, done.prepared) == (0, ["watched"]), done.output
+        assert done.served["watched"]["version"] == "1"
+        again = register([value(*detectors)])
+        assert (again.code, again.changed) == (0, 0), again.output
+        version = mlflow.call("GET", "model-versions/get?name=watched&version=1")["model_version"]
+        tags.append({tag["key"]: tag["value"] for tag in version["tags"]}["mlops.drift.sha256"])
+        kept = mlflow.call("GET", f"artifacts/list?run_id={version['run_id']}&path=drift")["files"]
+        names = sorted(Path(file["path"]).name for file in kept)
+        assert names == sorted(["manifest.json", *(f"{name}.npz" for name in ("ewma", "rff")[: len(detectors)])])
+    assert tags[0] != tags[1]
+    spec = {tag["key"]: tag["value"] for tag in mlflow.model("watched")["tags"]}["mlops.spec"]
+    assert json.loads(spec)["drift"] == {"detectors": ["ewma", {"kind": "rff", "expected_run_time": 5000}]}
+
+
+def test_a_training_that_fits_something_else_is_stopped(register: Register, source: Source, tmp_path: Path) -> None:
+    source("one")
+    (tmp_path / "fit.py").write_text(FIT.replace('os.environ["MLOPS_DETECTORS"]', "'[\"rff\"]'"))
+    prepare = {"path": "build/model", "prepare": {"command": [sys.executable, "fit.py"]}}
+    drift = {"detectors": ["ewma"], "artefact": "build/drift"}
+    done = register([declared("watched", source=prepare, drift=drift)])
+    assert done.code != 0
+    assert "mlops_models[0].drift.artefact: " in done.output and "has other detectors than are declared" in done.output
 
 
 def test_an_unreachable_registry_is_named(register: Register, source: Source) -> None:

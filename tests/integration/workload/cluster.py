@@ -89,7 +89,7 @@ class Cluster:
 
     def apply(self, *workloads: dict[str, Any], set_name: str = "platform", timeout: float = 60, **more: Any) -> Result:
         options = {"images": IMAGES, "secret_values": SECRETS, "progress": print, **more}
-        cluster = backend("swarm", self.namespace, domain="test", wait_timeout=timeout, host=self.host)
+        cluster = backend("swarm", self.namespace, domain="test", wait_timeout=timeout, docker_host=self.host)
         return cluster.apply(set_name, list(workloads), **options)
 
     def fails(self, *workloads: dict[str, Any], **more: Any) -> WorkloadError:
@@ -101,7 +101,7 @@ class Cluster:
         raise AssertionError("this should have failed")
 
     def absent(self, set_name: str = "platform", **more: Any) -> Result:
-        return backend("swarm", self.namespace, host=self.host).absent(set_name, **{"progress": print, **more})
+        return backend("swarm", self.namespace, docker_host=self.host).absent(set_name, **{"progress": print, **more})
 
     def service(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self.engine.get(f"/services/{self.namespace}_{name}")
@@ -109,7 +109,7 @@ class Cluster:
 
     def container(self, name: str) -> str:
         """The id of the running container of a workload."""
-        for item in backend("swarm", self.namespace, host=self.host).observe():
+        for item in backend("swarm", self.namespace, docker_host=self.host).observe():
             if item.name == name:
                 return str(next(task.container for task in item.tasks if task.healthy))
         raise AssertionError(f"{name} doesn't run")

@@ -55,6 +55,7 @@ def test_from_nothing_to_nothing(cluster: Cluster) -> None:
 
     gone = cluster.absent(remove_volumes=True)
     assert gone.changed and not any(cluster.objects().values())
+    assert not cluster.engine.get("/containers/json", all=True, filters={"name": [f"^/{cluster.namespace}_"]})
     assert not cluster.absent(remove_volumes=True).changed
 
 

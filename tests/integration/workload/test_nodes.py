@@ -115,7 +115,7 @@ def test_data_stay_where_they_are(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> 
             break
         time.sleep(0.5)
     with monkeypatch.context() as patch:
-        patch.setattr("_workload.swarm_rollout.STUCK", 3.0)
+        patch.setattr("_workload.swarm.rollout.STUCK", 3.0)
         error = cluster.fails(free, images=bed.images)
     assert "no suitable node" in str(error) and "its data are on node2, which is down" in str(error)
     bed_command("start", "node2")

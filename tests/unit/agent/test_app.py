@@ -114,6 +114,7 @@ def test_before_the_first_look_there_is_no_answer_rather_than_an_empty_one(clust
     agent = Agent(Settings(), Clients(()), lambda: cluster, cluster.observe, cluster.events)
     with TestClient(agent.app()) as client:
         eventually(client, "/healthz", lambda answer: answer.json()["error"])
+        assert client.get("/v1/prometheus").status_code == 503
         for path in ("/v1/traefik", "/readyz"):
             answer = client.get(path)
             assert answer.status_code == 503
@@ -121,6 +122,22 @@ def test_before_the_first_look_there_is_no_answer_rather_than_an_empty_one(clust
         assert client.get("/healthz").json()["status"] == "starting"
         cluster.show([])
         assert "routers" not in eventually(client, "/v1/traefik", ok).json()["http"]
+
+
+def test_prometheus_gets_its_targets_by_set(client: TestClient, cluster: Cluster) -> None:
+    scraped = {"port": 6000, "path": "/metrics"}
+    cluster.show([workload(name, task(1), set_name=name, metrics=scraped) for name in ("platform", "models", "site")])
+    eventually(client, "/v1/prometheus", lambda answer: len(answer.json()) == 3)
+
+    def sets(query: str) -> list[str]:
+        answer = client.get(f"/v1/prometheus{query}")
+        # Prometheus takes nothing else.
+        assert answer.headers["content-type"] == "application/json"
+        return [group["labels"]["set"] for group in answer.json()]
+
+    assert sets("") == ["models", "platform", "site"]
+    assert sets("?set=platform") == ["platform"]
+    assert sets("?except=platform") == ["models", "site"]
 
 
 def test_without_the_engine_the_last_known_state_is_told_and_said_to_be_old(

@@ -62,6 +62,7 @@ def test_a_model_as_the_controller_makes_it_is_accepted() -> None:
         ({"name": "mlflow", "connects": []}, "name"),
         ({"zone": "data"}, "zone"),
         ({"connects": ["postgresql"]}, "connects"),
+        ({"egress": [{"host": "db.example.org", "port": 5432}]}, "egress"),
         ({"secrets": [{"name": "postgresql_admin_password"}]}, "secrets"),
         ({"secrets": [{"name": "mlflow_serving_password", "path": "/etc/passwd"}]}, "secrets"),
         ({"secrets": [{"name": "mlflow_serving_password", "path": "/run/secrets/../../etc/passwd"}]}, "secrets"),

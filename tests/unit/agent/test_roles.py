@@ -22,14 +22,26 @@ from cryptography.x509.oid import NameOID
 
 ROOT = Path(__file__).resolve().parents[3]
 PEM = serialization.Encoding.PEM
-PLAY = """
+PLATFORM = ROOT / "playbooks" / "vars" / "platform.yml"
+PLAY = f"""
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  vars_files: [{PLATFORM}]
+  tasks:
+    - ansible.builtin.include_role: {{name: "mlops.onprem.{{{{ item }}}}", tasks_from: validate}}
+      loop: [agent, gateway]
+    - ansible.builtin.copy: {{content: "{{{{ mlops_problems | to_json }}}}", dest: "{{{{ out }}}}", mode: "0600"}}
+"""
+
+
+DECLARE = """
 - hosts: localhost
   connection: local
   gather_facts: false
   tasks:
-    - ansible.builtin.include_role: {name: "mlops.onprem.{{ item }}", tasks_from: validate}
-      loop: [agent, gateway]
-    - ansible.builtin.copy: {content: "{{ mlops_problems | to_json }}", dest: "{{ out }}", mode: "0600"}
+    - ansible.builtin.include_role: {name: mlops.onprem.agent}
+    - ansible.builtin.copy: {content: "{{ mlops_workloads | to_json }}", dest: "{{ out }}", mode: "0600"}
 """
 
 
@@ -59,11 +71,17 @@ def certificate(folder: Path, *names: str, days: int = 1, name: str = "tls") -> 
 
 
 def validate(folder: Path, **variables: Any) -> list[str]:
+    run(folder, PLAY, **variables)
+    found: list[str] = json.loads((folder / "out.json").read_text())
+    return found
+
+
+def run(folder: Path, play: str, **variables: Any) -> None:
     if not (ansible := Path(sys.executable).parent / "ansible-playbook").exists():
         pytest.skip("ansible-playbook is not beside this Python")
     inventory = folder / "hosts.yml"
-    inventory.write_text("all: {hosts: {localhost: {ansible_connection: local}}}\n")
-    (folder / "play.yml").write_text(PLAY)
+    inventory.write_text("mlops_managers: {hosts: {localhost: {ansible_connection: local}}}\n")
+    (folder / "play.yml").write_text(play)
     (folder / "vars.json").write_text(json.dumps({"out": str(folder / "out.json"), **variables}))
     done = subprocess.run(
         [
@@ -78,8 +96,31 @@ def validate(folder: Path, **variables: Any) -> list[str]:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
-    found: list[str] = json.loads((folder / "out.json").read_text())
-    return found
+
+
+def declared(folder: Path, **variables: Any) -> dict[str, Any]:
+    """The agent's workload as its role declares it."""
+    secrets = {"agent_token_operator": "o" * 48}
+    run(folder, DECLARE, mlops_secret_values=secrets, **variables)
+    [found] = json.loads((folder / "out.json").read_text())
+    return dict(found)
+
+
+def test_the_cluster_s_options_are_passed_on_but_for_how_it_is_reached_from_outside(tmp_path: Path) -> None:
+    options = {"kubeconfig": "/root/config", "context": "site", "entry": "node_port", "manage_namespaces": True}
+    env = declared(tmp_path, mlops_cluster_options=options)["env"]
+    assert json.loads(env["MLOPS_AGENT_KUBERNETES"]) == {"entry": "node_port", "manage_namespaces": False}
+    assert "MLOPS_AGENT_KUBERNETES" not in declared(tmp_path, mlops_cluster_options={})["env"]
+
+
+def test_the_gateway_s_address_is_a_name_of_the_domain_s(tmp_path: Path) -> None:
+    def aliases(**variables: Any) -> str:
+        return str(declared(tmp_path, **variables)["env"]["MLOPS_AGENT_DOMAIN_ALIASES"])
+
+    assert aliases() == "gateway,127.0.0.1"
+    assert aliases(mlops_gateway={"address": "127.0.0.1"}) == "gateway,127.0.0.1"
+    assert aliases(mlops_gateway={"address": "192.0.2.9"}, mlops_domain="ml.test") == "gateway,192.0.2.9"
+    assert aliases(mlops_gateway={"address": ""}, mlops_domain="ml.test") == "gateway"
 
 
 def test_the_defaults_are_fine(tmp_path: Path) -> None:

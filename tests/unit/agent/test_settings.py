@@ -16,6 +16,7 @@ def test_settings_come_from_the_environment() -> None:
             "MLOPS_AGENT_TLS": "True",
             "MLOPS_AGENT_TOKENS_FILE": "/run/secrets/agent_tokens",
             "MLOPS_AGENT_RESYNC_SECONDS": "2.5",
+            "MLOPS_AGENT_KUBERNETES": '{"entry": "host_port", "manage_namespaces": false}',
         }
     )
     assert settings == Settings(
@@ -24,6 +25,7 @@ def test_settings_come_from_the_environment() -> None:
         tls=True,
         tokens_file=Path("/run/secrets/agent_tokens"),
         resync_seconds=2.5,
+        kubernetes={"entry": "host_port", "manage_namespaces": False},
     )
 
 
@@ -32,7 +34,15 @@ def test_defaults_are_those_of_an_empty_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("TLS", "yes"), ("PORT", "http"), ("PORT", "0"), ("RESYNC_SECONDS", "nan")]
+    ("name", "value"),
+    [
+        ("TLS", "yes"),
+        ("PORT", "http"),
+        ("PORT", "0"),
+        ("RESYNC_SECONDS", "nan"),
+        ("KUBERNETES", "{"),
+        ("KUBERNETES", "[]"),
+    ],
 )
 def test_what_cannot_be_understood_is_named(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=f"MLOPS_AGENT_{name}"):

@@ -15,7 +15,7 @@ def facts(state: str = "inactive", manager: bool = False, cluster: str = "", **v
         "cluster_id": cluster,
         "managers": ["192.0.2.1:2377"] if state == "active" else [],
     }
-    return {"__swarm_cluster_engine": {"swarm": swarm}, **variables}
+    return {"__host_engine": {"swarm": swarm}, **variables}
 
 
 def manager(cluster: str = "c") -> dict[str, Any]:
@@ -60,7 +60,7 @@ def test_two_swarms_are_refused() -> None:
 
 
 def test_what_was_joined_counts_more_than_what_was_seen_before() -> None:
-    joined = {**facts(), "__swarm_cluster_joined": {"swarm": facts("active", True)["__swarm_cluster_engine"]["swarm"]}}
+    joined = {**facts(), "__swarm_cluster_joined": {"swarm": facts("active", True)["__host_engine"]["swarm"]}}
     skipped = {**manager(), "__swarm_cluster_joined": {"skipped": True, "changed": False}}
     plan = swarm_plan(["a", "b"], {"a": skipped, "b": joined}, ["a", "b"])
     assert plan["joining"] == []

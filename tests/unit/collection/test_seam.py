@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
-KNOW_A_TARGET = {"workload", "swarm_cluster", "images", "registry"}
+KNOW_A_TARGET = {"workload", "swarm_cluster", "kubernetes_cluster", "images", "registry"}
 TARGET = re.compile(r"\b(swarm|kubernetes|k8s)\b", re.IGNORECASE)
 
 

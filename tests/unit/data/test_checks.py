@@ -95,3 +95,61 @@ def test_all_wrong_variables_are_named_at_once(problems: Any) -> None:
 @pytest.mark.parametrize("domain", ["localhost", "ml.example.org", "a-b.c1"])
 def test_domains(problems: Any, domain: str) -> None:
     assert problems(mlops_domain=domain) == []
+
+
+EXTERNAL = {
+    "mlops_database_provider": "external",
+    "mlops_database_host": "db.example.org",
+    "mlops_database_ca": "-----BEGIN CERTIFICATE-----",
+    "mlops_object_store_provider": "external",
+    "mlops_object_store_endpoint": "https://s3.example.org:9000",
+}
+
+
+def test_services_of_the_sites_own(problems: Any) -> None:
+    assert problems(**EXTERNAL) == []
+    without_trust = {**EXTERNAL, "mlops_database_ca": "", "mlops_database_sslmode": "require"}
+    assert problems(**without_trust, mlops_data_moved=["database"]) == []
+
+
+def test_wrong_services_of_the_sites_own(problems: Any) -> None:
+    found = problems(
+        mlops_database_provider="external",
+        mlops_database_host="postgresql://db",
+        mlops_database_port=0,
+        mlops_database_sslmode="prefer",
+        mlops_database_ca="-----BEGIN PRIVATE KEY-----",
+        mlops_database_names={"mlflow": "same", "mlflow_auth": "same", "grafana": "x"},
+        mlops_database_users={"mlflow": "no name"},
+        mlops_database_admin_user="the admin",
+        mlops_object_store_provider="external",
+        mlops_object_store_endpoint="http://s3.example.org/path",
+        mlops_object_store_region="here and there",
+        mlops_object_store_ca="/nowhere.pem",
+        mlops_object_store_buckets={"mlflow": "UPPER"},
+        mlops_data_moved="database",
+        object_store_identities=[{"name": "x"}],
+    )
+    named = [message.split(":")[0] for message in found]
+    assert sorted(named) == [
+        "mlops_data_moved",
+        "mlops_database_admin_user",
+        "mlops_database_ca",
+        "mlops_database_host",
+        "mlops_database_names",
+        "mlops_database_names",
+        "mlops_database_port",
+        "mlops_database_sslmode",
+        "mlops_database_users",
+        "mlops_object_store_buckets",
+        "mlops_object_store_ca",
+        "mlops_object_store_ca",
+        "mlops_object_store_endpoint",
+        "mlops_object_store_region",
+        "object_store_identities",
+    ], found
+
+
+def test_a_place_without_its_provider(problems: Any) -> None:
+    found = problems(mlops_database_host="db.example.org", mlops_object_store_endpoint="https://s3.example.org")
+    assert [message.split(":")[0] for message in found] == ["mlops_database_host", "mlops_object_store_endpoint"]

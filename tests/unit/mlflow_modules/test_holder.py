@@ -113,13 +113,13 @@ def test_where_artifacts_cant_go(data: Path, target: str) -> None:
 
 
 def test_artifacts(data: Path) -> None:
-    files = as_artifacts([{"path": str(data / "other"), "artifact_path": "drift/"}])
-    assert [file.path for file in files] == ["drift/train.csv"]
-    with pytest.raises(InputError, match=r"drift/train.csv is given more than once"):
+    files = as_artifacts([{"path": str(data / "other"), "artifact_path": "reports/"}])
+    assert [file.path for file in files] == ["reports/train.csv"]
+    with pytest.raises(InputError, match=r"reports/train.csv is given more than once"):
         as_artifacts(
             [
-                {"path": str(data / "other"), "artifact_path": "drift"},
-                {"path": str(data / "train.csv"), "artifact_path": "drift/train.csv"},
+                {"path": str(data / "other"), "artifact_path": "reports"},
+                {"path": str(data / "train.csv"), "artifact_path": "reports/train.csv"},
             ]
         )
 

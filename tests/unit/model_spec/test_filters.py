@@ -123,6 +123,12 @@ def test_the_curl_line_asks_with_the_input_example(declared: dict[str, Any], tmp
     assert json.loads(words[-1]) == {"data": {"names": ["a'b", "c"], "ndarray": [[1.5, "x"]]}}
 
 
+def test_the_curl_line_trusts_the_sites_authority(declared: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "model/input_example.json").write_text("[[1, 2]]")
+    (found,) = subject.model_summary([declared], str(tmp_path), "mlops", "https://localhost", "/site/my tls/ca.pem")
+    assert shlex.split(found["curl"])[:4] == ["curl", "-s", "--cacert", "/site/my tls/ca.pem"]
+
+
 @pytest.mark.parametrize(
     ("kept", "data"),
     [

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import (
     parse_model,
     parse_models,
 )
+from ansible_collections.mlops.onprem.plugins.module_utils._model_spec.drift import Records
 from ansible_collections.mlops.onprem.plugins.module_utils._model_spec.spec import NAME_PATTERN
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +40,16 @@ FULL: dict[str, Any] = {
     "env": {"OMP_NUM_THREADS": 1, "DEBUG": False},
     "promote": "always",
     "example": {"names": ["a", "b"], "rows": [[1, None], ["x", 2.5]]},
+    "drift": {
+        "detectors": [
+            "ewma",
+            {"kind": "rff", "expected_run_time": 20000},
+            {"kind": "ks", "name": "hourly", "window": "1h"},
+        ],
+        "labels": True,
+        "archive": {"retention": "90d"},
+    },
+    "records": {"sample": 0.5, "partitions": 3, "retention": "3d"},
 }
 
 
@@ -67,6 +79,27 @@ def test_the_full_declaration_is_read_whole() -> None:
     assert spec.tags == {"team": "risk", "tier": "1"}
     assert spec.resources.requests.gpu == spec.resources.limits.gpu == 1
     assert spec.example is not None and spec.example.rows == ((1, None), ("x", 2.5))
+    assert spec.drift is not None and spec.records is not None
+    assert [(one.kind, one.name, dict(one.parameters)) for one in spec.drift.detectors] == [
+        ("ewma", "ewma", {}),
+        ("rff", "rff", {"expected_run_time": 20000}),
+        ("ks", "hourly", {"window": "1h"}),
+    ]
+    assert (spec.records.sample, spec.records.partitions) == (0.5, 3)
+
+
+def test_who_is_watched_is_logged() -> None:
+    watched = spec_of({**SHORT, "drift": {"detectors": ["ewma"], "artefact": "build/drift"}})
+    assert watched.records == Records() and spec_of({**SHORT, "records": {}}).records == Records()
+    assert spec_of(SHORT).records is None
+    assert json.loads(watched.to_tag()) == {"schema": 1, "name": "iris", "drift": {"detectors": ["ewma"]}}
+    assert from_tag(watched.to_tag()).records == Records()
+
+
+def test_a_detector_of_alibi_has_a_name_that_files_may_have() -> None:
+    spec = spec_of({**SHORT, "drift": {"detectors": ["alibi:mmd_online"], "artefact": "d"}})
+    assert spec.drift is not None and spec.drift.detectors[0].name == "alibi-mmd_online"
+    assert spec.drift.detectors[0].declared() == "alibi:mmd_online"
 
 
 def test_the_registry_keeps_what_serves_and_no_paths() -> None:
@@ -138,6 +171,48 @@ def test_all_problems_of_all_models_come_at_once() -> None:
         ({"datasets": [{"name": "a", "path": "b"}] * 2}, "datasets[1].name: 'a' is the name of another data set"),
         ({"example": {"names": ["a"], "rows": [[1, 2]]}}, "example.rows[0]: has 2 values, and names has 1"),
         ({"method": "predict_probe"}, "did you mean 'predict_proba'?"),
+        ({"drift": ["ewma"]}, "mlops_models[0].drift: must be a mapping, not a list"),
+        ({"drift": {"artefact": "d"}}, "mlops_models[0].drift.detectors: is missing; name what watches the model"),
+        ({"drift": {"artefact": "d", "detectors": []}}, "mlops_models[0].drift.detectors: is empty"),
+        ({"drift": {"artefact": "d", "detectors": ["emwa"]}}, "drift.detectors[0]: 'emwa' is not one of ewma, rff"),
+        (
+            {"drift": {"artefact": "d", "detectors": ["alibi:"]}},
+            "drift.detectors[0]: 'alibi:' names no detector of Ali",
+        ),
+        ({"drift": {"artefact": "d", "detectors": [{"name": "a"}]}}, "drift.detectors[0].kind: is missing"),
+        (
+            {"drift": {"artefact": "d", "detectors": ["ks", {"kind": "ks"}]}},
+            "detectors[1]: 'ks' is the name of another",
+        ),
+        (
+            {"drift": {"artefact": "d", "detectors": [{"kind": "ewma", "expected_run_time": 1}]}},
+            "drift.detectors[0].expected_run_time: 1 is not a whole number from 10",
+        ),
+        (
+            {"drift": {"artefact": "d", "detectors": [{"kind": "ewma", "features": ["a"]}]}},
+            "drift.detectors[0].features: must be a string, a number or a boolean, not a list",
+        ),
+        ({"drift": {"detectors": ["ewma"]}}, "mlops_models[0].drift.artefact: is missing; name the directory"),
+        (
+            {"source": {"uri": "s3://b/c"}, "drift": {"detectors": ["ewma"], "artefact": "d"}},
+            "mlops_models[0].drift.artefact: goes with source.path",
+        ),
+        ({"drift": {"detectors": ["ewma"], "artefact": "d", "labels": "yes"}}, "drift.labels: must be true or false"),
+        (
+            {"drift": {"detectors": ["ewma"], "artefact": "d", "archive": {"retention": "1 y"}}},
+            "drift.archive.retention: '1 y' is no time such as 12h, 30d, 8w or 2y",
+        ),
+        ({"records": {"sample": 2}}, "mlops_models[0].records.sample: 2 is not a number from 0.0001 to 1"),
+        (
+            {"records": {"retention": "1y"}},
+            "mlops_models[0].records.retention: '1y' is no time such as 12h, 30d or forever",
+        ),
+        ({"records": {"smaple": 1}}, "mlops_models[0].records: unknown key 'smaple'; did you mean 'sample'?"),
+        ({"runtime": "seldon_core", "records": {}}, "mlops_models[0].records: Seldon's own server logs no predictions"),
+        (
+            {"runtime": "seldon_core", "drift": {"detectors": ["ewma"], "artefact": "d"}},
+            "mlops_models[0].drift: Seldon's own server logs no predictions",
+        ),
     ],
 )
 def test_bad_input_gets_one_clear_message(changes: dict[str, Any], message: str) -> None:
@@ -176,6 +251,10 @@ scalars = st.one_of(
     st.text(max_size=20), st.integers(), st.booleans(), st.floats(allow_nan=False, allow_infinity=False)
 )
 identifiers = st.from_regex(r"X[A-Z0-9_]{0,8}", fullmatch=True)
+detectors = st.sampled_from(["ewma", "alibi:lsdd"]) | st.fixed_dictionaries(
+    {"kind": st.sampled_from(["rff", "alibi:mmd"])},
+    optional={"name": st.just("mine"), "expected_run_time": st.integers(10, 10**9)},
+)
 
 
 @given(
@@ -189,6 +268,13 @@ identifiers = st.from_regex(r"X[A-Z0-9_]{0,8}", fullmatch=True)
             "promote": st.sampled_from(["first", "always"]),
             "batching": st.fixed_dictionaries({}, optional={"max_rows": st.integers(1, 1000)}),
             "placement": st.fixed_dictionaries({}, optional={"spread": st.just("node")}),
+            "records": st.fixed_dictionaries(
+                {}, optional={"sample": st.floats(0.0001, 1), "partitions": st.integers(1, 99)}
+            ),
+            "drift": st.fixed_dictionaries(
+                {"detectors": st.lists(detectors, min_size=1, max_size=1), "artefact": st.just("build/drift")},
+                optional={"labels": st.booleans(), "archive": st.sampled_from([{}, {"retention": "7d"}])},
+            ),
         },
     )
 )
@@ -197,6 +283,10 @@ def test_what_the_registry_keeps_reads_back_equal(value: dict[str, Any]) -> None
     kept = from_tag(spec.to_tag())
     assert kept.to_tag() == spec.to_tag()
     assert (kept.parameters, kept.env, kept.replicas) == (spec.parameters, spec.env, spec.replicas)
+    assert kept.records == spec.records
+    assert (kept.drift is None) == (spec.drift is None)
+    if kept.drift and spec.drift:
+        assert kept.drift == replace(spec.drift, artefact="")
 
 
 anything = st.recursive(

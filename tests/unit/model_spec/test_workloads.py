@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import (
+    Broker,
     ModelVersion,
     Platform,
     from_tag,
@@ -26,7 +27,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden/model_spec"
-PLATFORM = Platform(name="mlops")
+#: The fact ``mlops_broker``, as the role kafka makes it of three brokers.
+CONTRACT: dict[str, Any] = {
+    "bootstrap": "kafka-1:9092,kafka-2:9092,kafka-3:9092",
+    "workloads": ["kafka-1", "kafka-2", "kafka-3", "kafka-topics"],
+    "egress": [],
+    "prefix": "predictions.",
+    "env": {
+        "MLOPS_BROKER": "kafka-1:9092,kafka-2:9092,kafka-3:9092",
+        "MLOPS_BROKER_CA": "/etc/mlops/broker-ca.pem",
+        "MLOPS_TOPIC_PREFIX": "predictions.",
+    },
+    "configs": [{"path": "/etc/mlops/broker-ca.pem", "content": "-----BEGIN CERTIFICATE-----"}],
+    "users": {
+        "serving": {
+            "username": "serving",
+            "env": {
+                "MLOPS_BROKER_USERNAME": "serving",
+                "MLOPS_BROKER_PASSWORD_FILE": "/run/secrets/kafka_serving_password",
+            },
+            "secrets": [{"name": "kafka_serving_password"}],
+        },
+    },
+}
+WITHOUT_BROKER = Platform(name="mlops")
+PLATFORM = Platform(name="mlops", broker=Broker.of(CONTRACT))
 CASES: dict[str, tuple[dict[str, Any], list[ModelVersion]]] = {
     "short": ({}, [ModelVersion("1", "model-0123456789ab", "c0ffee")]),
     "probabilities_on_gpus": (
@@ -59,6 +84,10 @@ CASES: dict[str, tuple[dict[str, Any], list[ModelVersion]]] = {
             ModelVersion("2", "model-ba9876543210", "feed", role="challenger"),
         ],
     ),
+    "watched": (
+        {"drift": {"detectors": ["ewma"], "labels": True}, "records": {"sample": 0.25}},
+        [ModelVersion("1", "model-0123456789ab", "c0ffee")],
+    ),
 }
 
 
@@ -79,6 +108,34 @@ def test_golden(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_the_seam_takes_them(case: str) -> None:
     assert len(parse(rendered(case))) == len(CASES[case][1])
+
+
+def test_who_logs_nothing_knows_no_broker() -> None:
+    spec, versions = from_tag('{"schema":1,"name":"iris"}'), CASES["champion_challenger_shadow"][1]
+    assert workloads(spec, versions, PLATFORM) == workloads(spec, versions, WITHOUT_BROKER)
+
+
+def test_without_a_broker_nothing_is_logged() -> None:
+    watched, plain = (from_tag(json.dumps({"schema": 1, "name": "iris", **more})) for more in (CASES["watched"][0], {}))
+    versions = CASES["watched"][1]
+    assert workloads(watched, versions, WITHOUT_BROKER) == workloads(plain, versions, WITHOUT_BROKER)
+
+
+def test_each_version_of_a_model_logs_to_its_topic() -> None:
+    spec = from_tag('{"schema":1,"name":"iris","records":{}}')
+    found = workloads(spec, CASES["champion_challenger_shadow"][1], PLATFORM)
+    assert [workload["env"]["MLOPS_RECORDS"] for workload in found] == ["predictions.iris"] * 3  # type: ignore[index]
+
+
+def test_the_sites_own_brokers_are_outside() -> None:
+    outside = {"host": "kafka.example.org", "port": 9093}
+    external = CONTRACT | {"bootstrap": "kafka.example.org:9093", "workloads": ["kafka-topics"], "egress": [outside]}
+    (found,) = workloads(
+        from_tag('{"schema":1,"name":"iris","records":{}}'),
+        [ModelVersion("1", "model-0123456789ab")],
+        Platform(name="mlops", broker=Broker.of(external)),
+    )
+    assert (found["connects"], found["egress"]) == (["mlflow"], [outside])
 
 
 def test_the_order_of_versions_does_not_matter() -> None:

@@ -6,7 +6,7 @@ import os
 import socket
 from typing import Any
 
-from ansible_collections.mlops.onprem.plugins.module_utils._host.ports import WantedPort, is_ours, taken
+from ansible_collections.mlops.onprem.plugins.module_utils._host.ports import WantedPort, is_ours, listeners, taken
 from fake_host import FakeHost
 
 HTTP = WantedPort(80, "tcp", "gateway_http_port")
@@ -88,3 +88,30 @@ def test_on_this_machine() -> None:
         [(found, holder)] = taken([wanted], [], "mlops")
     assert found == wanted
     assert f"(process {os.getpid()})" in holder
+
+
+def test_one_address_of_the_host(host: FakeHost) -> None:
+    host.write("proc/net/tcp", HEADER + row("0100007F:1388", "0A", 4711))
+    assert listeners(host.root)[0].address == "127.0.0.1"
+
+    def rivals(address: str) -> bool:
+        return taken([WantedPort(5000, "tcp", "registry_address", address)], [], "mlops", host.root) != []
+
+    assert rivals("127.0.0.1")
+    assert rivals("")
+    assert rivals("0.0.0.0")
+    assert not rivals("192.0.2.11")
+    host.write("proc/net/tcp", HEADER + row("00000000:1388", "0A", 4711))
+    assert rivals("192.0.2.11")
+    host.write("proc/net/tcp", HEADER)
+    host.write("proc/net/tcp6", HEADER + row("B80D0120000000000000000001000000:1388", "0A", 4711))
+    assert listeners(host.root)[0].address == "2001:db8::1"
+    assert rivals("2001:db8::1")
+    assert not rivals("192.0.2.11")
+
+
+def test_a_container_at_another_address(host: FakeHost) -> None:
+    other = container("shop", 5000)
+    other["Ports"][0]["IP"] = "127.0.0.1"
+    assert taken([WantedPort(5000, "tcp", "registry_address", "192.0.2.11")], [other], "mlops", host.root) == []
+    assert taken([WantedPort(5000, "tcp", "registry_address")], [other], "mlops", host.root) != []

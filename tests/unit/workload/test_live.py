@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.mlops.onprem.plugins.module_utils._workload import Workload
 from ansible_collections.mlops.onprem.plugins.module_utils._workload.engine import demultiplex
-from ansible_collections.mlops.onprem.plugins.module_utils._workload.swarm_live import (
+from ansible_collections.mlops.onprem.plugins.module_utils._workload.swarm.live import (
     comparable,
     differences,
     job_state,
@@ -19,11 +19,12 @@ from ansible_collections.mlops.onprem.plugins.module_utils._workload.swarm_live 
     same_task,
     settled,
 )
-from ansible_collections.mlops.onprem.plugins.module_utils._workload.swarm_render import render
+from ansible_collections.mlops.onprem.plugins.module_utils._workload.swarm.render import render
 from hypothesis import given, settings
 
+from .cases import CASES
 from .test_model import declarations
-from .test_render import CASES, SITE
+from .test_render import SITE
 
 
 def as_the_engine_tells(spec: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:

@@ -185,6 +185,16 @@ def test_zones_come_from_the_edges() -> None:
     ]
 
 
+def test_who_scrapes_joins_all_zones_and_nobody_joins_one_for_it() -> None:
+    scraper = Workload.from_dict({"name": "scraper", "image": "one", "zone": "metrics"})
+    assert zones(scraper, {}) == ["edge", "data", "stream", "metrics", "models"]
+    port = {"ports": [{"name": "http", "port": 1}], "metrics": {"port": "http"}}
+    model = Workload.from_dict({"name": "model", "image": "one", "zone": "models", **port})
+    assert zones(model, {"scraper": "metrics"}) == ["models"]
+    # One that nobody else talks to has to be somewhere.
+    assert zones(Workload.from_dict({"name": "exporter", "image": "one", **port}), {}) == ["metrics"]
+
+
 def test_data_and_ports_of_the_host_stop_first() -> None:
     data = {"name": "web", "image": "one", "volumes": [{"name": "a", "path": "/a"}]}
     assert Workload.from_dict(data).update_order == "stop-first"

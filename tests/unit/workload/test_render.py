@@ -12,19 +12,20 @@ from typing import Any
 
 import pytest
 from ansible_collections.mlops.onprem.plugins.module_utils._workload import Workload
-from ansible_collections.mlops.onprem.plugins.module_utils._workload.swarm_images import pull_service
-from ansible_collections.mlops.onprem.plugins.module_utils._workload.swarm_live import comparable, differences
-from ansible_collections.mlops.onprem.plugins.module_utils._workload.swarm_ready import ask_service
-from ansible_collections.mlops.onprem.plugins.module_utils._workload.swarm_render import (
+from ansible_collections.mlops.onprem.plugins.module_utils._workload.rendering import secret_hash
+from ansible_collections.mlops.onprem.plugins.module_utils._workload.swarm.images import pull_service
+from ansible_collections.mlops.onprem.plugins.module_utils._workload.swarm.live import comparable, differences
+from ansible_collections.mlops.onprem.plugins.module_utils._workload.swarm.ready import ask_service
+from ansible_collections.mlops.onprem.plugins.module_utils._workload.swarm.render import (
     Rendered,
     Site,
     Traits,
     render,
-    secret_hash,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from .cases import CASES, SERVER
 from .test_model import declarations
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "workload"
@@ -38,76 +39,6 @@ SITE = Site(
     salt="cluster",
     traits=Traits(socket_group=998),
 )
-SERVER = {
-    "name": "web",
-    "image": "one",
-    "ports": [{"name": "http", "port": 8080}],
-    "probes": {"liveness": {"http": {"port": "http", "path": "/live", "headers": {"Host": "web"}}}},
-}
-CASES: dict[str, dict[str, Any]] = {
-    "least": {"name": "least", "image": "two"},
-    "server": {
-        **SERVER,
-        "command": ["tini", "--"],
-        "args": ["serve", "--port=8080"],
-        "env": {"Z": "1", "A": "a=b", "EMPTY": ""},
-        "configs": [{"path": "/etc/web.ini", "content": "colour = red\n"}],
-        "secrets": [{"name": "password", "path": "/run/secrets/password", "mode": "0440"}],
-        "routes": [
-            {"name": "page", "host": "web", "port": "http"},
-            {
-                "name": "calls",
-                "path": "/calls",
-                "port": "http",
-                "scheme": "h2c",
-                "strip_path": True,
-                "priority": 9,
-                "headers": {"model": "web"},
-            },
-            {"name": "elsewhere", "host": "web.example.com", "subdomain": False, "port": "http"},
-        ],
-        "scratch": [{"path": "/tmp", "size": "32Mi"}],
-        "probes": {
-            **SERVER["probes"],
-            "startup": {"interval": 1, "start_period": 90, "timeout": 7},
-            "readiness": {"http": {"port": "http", "path": "/ready"}},
-        },
-        "replicas": 3,
-        "resources": {"requests": {"cpu": 0.25, "memory": "64Mi", "gpu": 1}, "limits": {"cpu": 2, "memory": "1Gi"}},
-        "placement": {"labels": {"disk": "fast"}, "spread": "node"},
-        "capabilities": ["NET_BIND_SERVICE"],
-        "zone": "models",
-        "connects": ["store", "broker"],
-        "metrics": {"port": "http"},
-        "update": {"batch": 2, "rollback": False},
-        "stop_grace": 12.5,
-        "labels": {"team": "a"},
-    },
-    "database": {
-        "name": "store",
-        "image": "one",
-        "user": "999:998",
-        "ports": [{"name": "sql", "port": 5432}],
-        "volumes": [
-            {"name": "data", "path": "/var/lib/data", "size": "10Gi"},
-            {"name": "cache", "path": "/var/cache/data", "scope": "node"},
-        ],
-        "probes": {"liveness": {"command": ["ready?"], "interval": 10}, "startup": {"interval": 2, "retries": 100}},
-        "zone": "data",
-        "jobs": [{"name": "store-migrate", "image": "two", "args": ["migrate"], "secrets": [{"name": "secret"}]}],
-    },
-    "edge": {
-        "name": "gateway",
-        "image": "one",
-        "ports": [
-            {"name": "http", "port": 8080, "published": 80},
-            {"name": "dns", "port": 53, "protocol": "udp", "published": 53},
-        ],
-        "probes": {"liveness": {"tcp": {"port": "http"}}},
-        "read_only": False,
-    },
-    "agent": {"name": "agent", "image": "one", "cluster_access": True, "zone": "edge"},
-}
 
 
 def rendered(data: dict[str, Any], site: Site = SITE) -> Rendered:
@@ -164,6 +95,7 @@ VARIATIONS: dict[str, Any] = {
     "capabilities": ["KILL"],
     "zone": "stream",
     "connects": ["store"],
+    "egress": [{"host": "db.example.com", "port": 5432}],
     "metrics": {"port": "http"},
     "update": {"batch": 3},
     "stop_grace": 3,

@@ -12,7 +12,7 @@ import uvicorn
 
 from .app import Agent
 from .clients import Clients
-from .cluster import connector, docker_events, looker, no_events
+from .cluster import connector, listener, looker
 from .settings import Settings
 
 
@@ -25,8 +25,7 @@ def main() -> int:
     except ValueError as error:
         print(f"agent: {error}", file=sys.stderr)
         return 2
-    events = docker_events if settings.target == "swarm" else no_events
-    agent = Agent(settings, clients, connect, looker(connect), events)
+    agent = Agent(settings, clients, connect, looker(connect), listener(connect))
     uvicorn.run(
         agent.app(),
         host=settings.host,

@@ -27,6 +27,7 @@ from .observer import Observer
 from .sets import Applies, Sets, Status, Wanted
 from .settings import Settings
 from .state import State
+from .targets import target_groups
 
 BODY_LIMIT = 4 * 2**20
 _SET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
@@ -65,6 +66,7 @@ class Agent:
         return Starlette(
             routes=[
                 _route("/v1/traefik", "traefik", self.traefik, ["GET"]),
+                _route("/v1/prometheus", "prometheus", self.prometheus, ["GET"]),
                 _route("/v1/workloads", "workloads", self.workloads, ["GET"]),
                 _route("/v1/sets/{set}", "sets", self.set, ["GET", "PUT", "DELETE"]),
                 _route("/healthz", "healthz", self.healthz, ["GET"]),
@@ -95,6 +97,20 @@ class Agent:
         if request.headers.get("if-none-match") == state.etag:
             return Response(status_code=304, headers={"etag": state.etag})
         return Response(state.body, media_type="application/json", headers={"etag": state.etag})
+
+    async def prometheus(self, request: Request) -> Response:
+        """What Prometheus scrapes, of the set that the query names or of all but that one: `set`, `except`.
+
+        It keeps what it knows while this fails, so nothing is told before the cluster was seen.
+        """
+        if self.state.observed is None:
+            raise Refused(503, "the cluster hasn't been seen yet")
+        wanted, left_out = request.query_params.get("set"), request.query_params.get("except")
+        return JSONResponse(
+            target_groups(
+                item for item in self.state.observed if wanted in (None, item.set_name) and item.set_name != left_out
+            )
+        )
 
     async def workloads(self, request: Request) -> Response:
         """What runs where, and whether it is healthy."""

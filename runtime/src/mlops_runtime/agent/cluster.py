@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""The cluster behind the agent: the seam's backend, and the stream of events that the target has."""
+"""The cluster behind the agent: the seam's backend, for looks, for its events and for clients' sets."""
 
 from __future__ import annotations
 
@@ -11,12 +11,6 @@ from pathlib import Path
 from _workload import Backend, Observed, backend
 
 from .settings import Settings
-
-# What changes tasks, seen by the engine that the agent talks to. Health checks would add two events every second.
-_DOCKER_EVENTS = {
-    "type": ["container", "service", "node"],
-    "event": ["die", "health_status", "start", "kill", "create", "update", "remove"],
-}
 
 
 def connector(settings: Settings) -> Callable[[], Backend]:
@@ -30,6 +24,7 @@ def connector(settings: Settings) -> Callable[[], Backend]:
             domain=settings.domain,
             wait_timeout=settings.wait_seconds,
             registry_auth=auth,
+            kubernetes=settings.kubernetes or None,
         )
 
     return connect
@@ -52,20 +47,13 @@ def looker(connect: Callable[[], Backend]) -> Callable[[], list[Observed]]:
     return observe
 
 
-def docker_events() -> Iterator[object]:
-    """An item for every event of this node's engine and of the Swarm; ends when the connection does."""
-    import docker  # On another target the SDK isn't there.
+def listener(connect: Callable[[], Backend]) -> Callable[[], Iterator[object]]:
+    """An item whenever the cluster says that something may have changed, on a connection of its own; ends with it."""
 
-    client = docker.APIClient(version="auto", timeout=60)
-    try:
-        yield from client.events(filters=_DOCKER_EVENTS, decode=False)
-    finally:
-        client.close()
+    def events() -> Iterator[object]:
+        yield from connect().events()
 
-
-def no_events() -> Iterator[object]:
-    """For a target without a stream: the regular looks must do."""
-    return iter(())
+    return events
 
 
 def _registry_auth(path: Path | None, registry: str) -> dict[str, str] | None:

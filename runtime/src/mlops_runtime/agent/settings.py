@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,9 @@ class Settings:
     namespace: str = "mlops"
     """The platform's name: the agent sees and changes nothing else."""
     target: str = "swarm"
+    """What the cluster is; the seam knows the names."""
+    kubernetes: Mapping[str, Any] = field(default_factory=dict)
+    """JSON object of the seam's options of this name; empty for a target that takes none."""
     domain: str = "localhost"
     """Routes' hosts are this domain, or labels before it."""
     domain_aliases: tuple[str, ...] = ()
@@ -58,12 +63,22 @@ class Settings:
                 raise ValueError(f"MLOPS_AGENT_{name}: {value!r} is not a number from {low:g} to {high:g}")
             return found
 
+        def options(name: str) -> dict[str, Any]:
+            try:
+                found = json.loads(text(name, "{}"))
+            except ValueError:
+                found = None
+            if not isinstance(found, dict):
+                raise ValueError(f"MLOPS_AGENT_{name}: is not a JSON object")
+            return found
+
         tls = text("TLS", "false").lower()
         if tls not in ("true", "false"):
             raise ValueError(f"MLOPS_AGENT_TLS: {tls!r} is neither true nor false")
         return cls(
             namespace=text("NAMESPACE", cls.namespace),
             target=text("TARGET", cls.target),
+            kubernetes=options("KUBERNETES"),
             domain=text("DOMAIN", cls.domain),
             domain_aliases=tuple(alias.strip() for alias in text("DOMAIN_ALIASES", "").split(",") if alias.strip()),
             tls=tls == "true",

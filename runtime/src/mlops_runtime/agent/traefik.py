@@ -111,7 +111,7 @@ def _load_balancer(service: Routed, route: Route) -> dict[str, Any]:
         # Streams and server-sent events aren't held back.
         "responseForwarding": {"flushInterval": "10ms"},
     }
-    servers = [{"url": f"{route.scheme}://{_authority(address, route.port)}"} for address in sorted(service.addresses)]
+    servers = [{"url": f"{route.scheme}://{authority(address, route.port)}"} for address in sorted(service.addresses)]
     if servers:
         balancer["servers"] = servers
     if service.readiness is not None:
@@ -135,8 +135,15 @@ def _health_check(readiness: Readiness, route: Route) -> dict[str, Any]:
 
 
 # Nothing was sent yet (no connection): any request goes to the next server. It broke while under way: only what
-# is harmless to repeat does, and only small bodies are kept for it, so that uploads are never buffered.
-_RETRY = {"attempts": 8, "initialInterval": "50ms", "timeout": "10s", "status": ["502"], "maxRequestBodyBytes": 65536}
+# is harmless to repeat does, and only small bodies are kept for it, so that uploads are never buffered. A connection
+# that is found closed, and then nobody at its address, is a 504.
+_RETRY = {
+    "attempts": 8,
+    "initialInterval": "50ms",
+    "timeout": "10s",
+    "status": ["502", "504"],
+    "maxRequestBodyBytes": 65536,
+}
 
 _TRANSPORT = {
     # Below every server's own keep-alive (gunicorn 2 s, uvicorn 5 s), or a request meets a connection just closed.
@@ -151,7 +158,8 @@ _TRANSPORT = {
 }
 
 
-def _authority(address: str, port: int) -> str:
+def authority(address: str, port: int) -> str:
+    """Address and port as an URL has them."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 

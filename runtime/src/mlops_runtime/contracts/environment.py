@@ -61,3 +61,45 @@ MODEL_THREAD: Final = "MLOPS_MODEL_THREAD"
 MAX_BODY: Final = "MLOPS_MAX_BODY"
 DRAIN_SECONDS: Final = "MLOPS_DRAIN_SECONDS"
 GRACE_SECONDS: Final = "MLOPS_GRACE_SECONDS"
+
+# The broker, for all that read or write the prediction stream: `contracts.broker.client_settings` reads these
+BROKER: Final = "MLOPS_BROKER"
+"""Where clients begin: `host:port`, several with commas."""
+BROKER_USERNAME: Final = "MLOPS_BROKER_USERNAME"
+BROKER_PASSWORD_FILE: Final = "MLOPS_BROKER_PASSWORD_FILE"  # noqa: S105 the name of a variable
+BROKER_CA: Final = "MLOPS_BROKER_CA"
+"""File of the certificate authority, PEM; with it TLS and, where there is a user, SCRAM-SHA-512; without it neither."""
+TOPIC_PREFIX: Final = "MLOPS_TOPIC_PREFIX"
+
+# Prediction records from the model server; it needs the broker's variables, too
+RECORDS: Final = "MLOPS_RECORDS"
+"""Topic to write them to; empty: none are written."""
+RECORDS_SAMPLE: Final = "MLOPS_RECORDS_SAMPLE"
+RECORDS_QUEUE: Final = "MLOPS_RECORDS_QUEUE"
+
+# The drift detector, which needs the broker's variables and the registry's, too
+DRIFT_MODELS: Final = "MLOPS_DRIFT_MODELS"
+"""A directory of artefacts, <model>/<version>/, in the registry's place."""
+DRIFT_GROUP: Final = "MLOPS_DRIFT_GROUP"
+DRIFT_INSTANCE: Final = "MLOPS_DRIFT_INSTANCE"
+"""This replica's name, where it has one of its own for ever: what comes back under it takes over at once."""
+DRIFT_STATE_TOPIC: Final = "MLOPS_DRIFT_STATE_TOPIC"
+DRIFT_SNAPSHOT_SECONDS: Final = "MLOPS_DRIFT_SNAPSHOT_SECONDS"
+DRIFT_POLL_SECONDS: Final = "MLOPS_DRIFT_POLL_SECONDS"
+DRIFT_LAG: Final = "MLOPS_DRIFT_LAG"
+"""Messages behind, from which on it calls itself lagging."""
+DRIFT_IDS: Final = "MLOPS_DRIFT_IDS"
+"""Ids that are remembered for each partition, so that what comes twice is scored once."""
+DRIFT_PORT: Final = "MLOPS_DRIFT_PORT"
+STATE_DIRECTORY: Final = "MLOPS_STATE_DIR"
+
+# The archive of the stream, which needs the broker's variables and the registry's, too
+ARCHIVE_RETENTION: Final = "MLOPS_ARCHIVE_RETENTION"
+"""How long models' streams are kept that don't say it themselves: 30d, 12h, 8w, 2y; empty: for ever."""
+ARCHIVE_EXPERIMENT: Final = "MLOPS_ARCHIVE_EXPERIMENT"
+"""MLflow's experiment whose artefacts the archive is: who may read one may read the other."""
+ARCHIVE_GROUP: Final = "MLOPS_ARCHIVE_GROUP"
+ARCHIVE_MESSAGES: Final = "MLOPS_ARCHIVE_MESSAGES"
+ARCHIVE_SECONDS: Final = "MLOPS_ARCHIVE_SECONDS"
+ARCHIVE_POLL_SECONDS: Final = "MLOPS_ARCHIVE_POLL_SECONDS"
+ARCHIVE_PORT: Final = "MLOPS_ARCHIVE_PORT"

@@ -15,7 +15,7 @@ def problems() -> list[str]:
         importlib.import_module("numpy")
     except ImportError as error:
         return [f"the model's lock holds no numpy that works here ({error}); Seldon's contract is made of its arrays"]
-    for name in ("worker", "supervisor", "mlflow_model"):
+    for name in ("worker", "supervisor", "mlflow_model", "stream"):
         try:
             importlib.import_module(f"mlops_runtime.serving.{name}")
         except Exception as error:  # whatever a foreign version raises
@@ -30,7 +30,17 @@ def main() -> int:
     if found := problems():
         print("The model's requirements and the model server don't go together:", *found, sep="\n  ", file=sys.stderr)
         print("Versions in this environment:", file=sys.stderr)
-        for name in ("numpy", "protobuf", "grpcio", "uvicorn", "uvloop", "httptools", "orjson", "PyYAML"):
+        for name in (
+            "numpy",
+            "protobuf",
+            "grpcio",
+            "uvicorn",
+            "uvloop",
+            "httptools",
+            "orjson",
+            "PyYAML",
+            "confluent-kafka",
+        ):
             try:
                 print(f"  {name} {importlib.metadata.version(name)}", file=sys.stderr)
             except importlib.metadata.PackageNotFoundError:

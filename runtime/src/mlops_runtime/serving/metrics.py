@@ -105,6 +105,10 @@ class Registry:
             elif kind == TIMER:  # in milliseconds
                 self.histogram(key[0], labels, TIMER_BOUNDS).observe(value / 1000)
 
+    def count(self, name: str, labels: Mapping[str, str], value: float) -> None:
+        key = (name, tuple(labels.items()))
+        self._counters[key] = self._counters.get(key, 0.0) + value
+
     def reward(self, reward: float) -> None:
         if reward:
             self.update([{"type": COUNTER, "key": FEEDBACK, "value": 1}], "feedback")

@@ -29,6 +29,7 @@ from mlops_runtime.serving.payload import (
     json_of_proto,
     proto_of_json,
 )
+from mlops_runtime.serving.record import Sent
 from mlops_runtime.serving.seldon import (
     SeldonComponent,
     SeldonMicroserviceException,
@@ -79,6 +80,8 @@ class Call:
     names: list[str] = field(default_factory=list)
     read: bool = False
     rows: Array | None = None  # prepared rows of a class that predicts rows
+    sent: Sent | None = None  # the features as they came, for the prediction's record
+    embedding: Any = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class Options:
     unit: str | None = None  # PREDICTIVE_UNIT_ID: goes into requestPath and names the route in feedback
     image: str = "NOT_IMPLEMENTED:NOT_IMPLEMENTED"
     include_metrics: bool = True
+    capture: Callable[[Any, Any], Sent | None] | None = None  # where predictions are recorded: features, request
 
 
 class Model:
@@ -101,6 +105,7 @@ class Model:
         self._takes_meta = {verb: _takes_meta(hook) for verb, hook in self._hooks.items() if hook}
         self._tags = self._hook("tags")
         self._metrics = self._hook("metrics")
+        self._embedding = getattr(user, "embedding", None) if options.capture else None
         self._legacy = self._find_legacy()
         # A class that defines predict_rows says: rows of several requests may be predicted in one call.
         self.predicts_rows = callable(getattr(user, "predict_rows", None)) and not self._raw[PREDICT]
@@ -141,6 +146,8 @@ class Model:
         reader = features_of_proto if call.is_proto else features_of_json
         call.features, call.meta, call.names = reader(call.request, rows)
         call.read = True
+        if self.options.capture is not None and call.verb is PREDICT:
+            call.sent = self.options.capture(call.features, call.request)
         if rows:
             prepared = self._prepare_rows(call.features, call.names) if self._prepare_rows else call.features
             # Without rows there is nothing to put together: the class's predict decides.
@@ -189,6 +196,8 @@ class Model:
 
     def _answer(self, call: Call, data: Any) -> Any:
         response = SeldonResponse.create(data)
+        if callable(self._embedding) and call.verb is PREDICT:
+            call.embedding = self._embed(call)
         meta: Json | None = call.meta
         if call.verb is ROUTE:
             if not isinstance(response.data, int):
@@ -225,6 +234,14 @@ class Model:
         if is_proto:
             return answer_proto(request, response.data, answer_meta, self._class_names)
         return answer_json(request, response.data, answer_meta, self._class_names)
+
+    def _embed(self, call: Call) -> Any:
+        """The class's embedding of a request's rows, shape (rows, dimensions); it may fail, the prediction may not."""
+        try:
+            return np.asarray(self.user.embedding(call.features, call.names), dtype=float)
+        except Exception:
+            log.exception("The class's embedding failed: the record goes without")
+            return None
 
     def _class_names(self, answer: Array) -> list[str]:
         if answer.ndim < 2:

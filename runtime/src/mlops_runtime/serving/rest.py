@@ -13,9 +13,10 @@ from mlops_runtime.contracts.metrics import CLIENT_REQUESTS_SECONDS, SERVER_REQU
 from mlops_runtime.serving import wire
 from mlops_runtime.serving.errors import ErrorHandler, error_body, status_of
 from mlops_runtime.serving.metrics import REQUEST_BOUNDS, Histogram, Registry
-from mlops_runtime.serving.model import PREDICT, ROUTE, TRANSFORM_INPUT, TRANSFORM_OUTPUT, Model, Verb
+from mlops_runtime.serving.model import PREDICT, ROUTE, TRANSFORM_INPUT, TRANSFORM_OUTPUT, Call, Model, Verb
 from mlops_runtime.serving.openapi import description
 from mlops_runtime.serving.payload import json_of_proto, proto_of_json
+from mlops_runtime.serving.records import Records, header_of
 from mlops_runtime.serving.scheduler import Scheduler
 from mlops_runtime.serving.seldon import SeldonMicroserviceException, messages
 from mlops_runtime.serving.state import State
@@ -32,7 +33,7 @@ _TEXT = [(b"content-type", b"text/html; charset=utf-8"), (b"access-control-allow
 
 
 class Request:
-    __slots__ = ("body", "content_type", "method", "path", "query")
+    __slots__ = ("body", "content_type", "id", "method", "path", "puid", "query")
 
     def __init__(self, scope: Scope, body: bytes) -> None:
         self.method: str = scope["method"]
@@ -40,9 +41,13 @@ class Request:
         self.query: bytes = scope["query_string"]
         self.body = body
         self.content_type = ""
+        self.puid = ""  # that the client or Seldon's executor sent as a header
+        self.id: str | None = None  # under which a prediction is recorded
         for name, value in scope["headers"]:
             if name == b"content-type":
                 self.content_type = value.decode("latin-1")
+            elif name == b"seldon-puid":
+                self.puid = value.decode("latin-1")
 
     def decode(self) -> Any:
         return wire.decode(self.body, self.content_type, self.query)
@@ -82,6 +87,7 @@ class RestApp:
         times: RequestTimes,
         max_body: int,
         passthrough: bool = False,
+        records: Records | None = None,
     ) -> None:
         self._state = state
         self._model = model
@@ -90,6 +96,7 @@ class RestApp:
         self._times = times
         self._max_body = max_body
         self._passthrough = passthrough
+        self._records = records
         self._custom_errors = ErrorHandler.of(model.user)
         predictions = (("POST",), self._predictions, "predictions")
         feedback = (("POST",), self._feedback, "feedback")
@@ -122,6 +129,7 @@ class RestApp:
         started = time.perf_counter()
         route = self._routes.get(path)
         service = None
+        headers = _JSON
         try:
             if route is None:
                 raise SeldonMicroserviceException(f"No such path: {path}", 404, reason="MICROSERVICE_NOT_FOUND")
@@ -135,10 +143,13 @@ class RestApp:
                         f"{path} takes {' and '.join(methods)}", 405, reason="MICROSERVICE_BAD_METHOD"
                     )
             body = await read_body(receive, self._max_body)
-            status, answer = await handler(Request(scope, body))
+            request = Request(scope, body)
+            status, answer = await handler(request)
+            if request.id is not None:
+                headers = [*_JSON, *header_of(request.id)]
         except Exception as error:
             status, answer = self._error(error, scope)
-        await respond(send, status, answer, _JSON)
+        await respond(send, status, answer, headers)
         if service is not None:
             self._times.observe(service, scope["method"].lower(), str(status), time.perf_counter() - started)
 
@@ -160,14 +171,23 @@ class RestApp:
     async def _predictions(self, request: Request) -> tuple[int, bytes]:
         self._state.require_ready()
         if self._passthrough:
-            answer = await self._scheduler.run(lambda: self._model.run(self._model.open(PREDICT, request.body)))
+            call = self._model.open(PREDICT, request.body)
+            answer = await self._scheduler.predict(call)
+            self._record(request, call, answer)
             return 200, answer.encode() if isinstance(answer, str) else bytes(answer)
         call = self._model.open(PREDICT, request.decode())
         answer = await self._scheduler.predict(call)
         status = 200
         if isinstance(answer, dict) and isinstance(given := answer.get("status"), dict):
             status = int(given.get("code", 200))
+        if status < 400:
+            self._record(request, call, answer)
         return status, wire.encode(answer)
+
+    def _record(self, request: Request, call: Call, answer: Any) -> None:
+        if self._records is not None:
+            request.id = self._records.id_of(call.request, request.puid)
+            self._records.predicted(request.id, call, answer)
 
     def _verb(self, verb: Verb) -> Handler:
         async def handle(request: Request) -> tuple[int, bytes]:
@@ -185,6 +205,8 @@ class RestApp:
         self._state.require_ready()
         feedback = proto_of_json(request.decode(), messages.Feedback)
         answer = await self._scheduler.run(lambda: self._model.send_feedback(feedback))
+        if self._records is not None:
+            self._records.labelled(feedback, request.puid)
         return 200, wire.encode(answer if isinstance(answer, dict) else json_of_proto(answer))
 
     async def _ping(self, _request: Request) -> tuple[int, bytes]:

@@ -15,6 +15,7 @@ from google.protobuf import empty_pb2, json_format
 
 from mlops_runtime.serving.model import PREDICT, ROUTE, TRANSFORM_INPUT, TRANSFORM_OUTPUT, Model, Verb
 from mlops_runtime.serving.payload import proto_of_json
+from mlops_runtime.serving.records import PUID_HEADER, Records, header_of
 from mlops_runtime.serving.rest import RequestTimes
 from mlops_runtime.serving.scheduler import Scheduler
 from mlops_runtime.serving.seldon import SeldonMicroserviceException, messages
@@ -22,7 +23,7 @@ from mlops_runtime.serving.state import State
 
 log = logging.getLogger(__name__)
 
-Method = Callable[[Any], Awaitable[Any]]
+Method = Callable[[Any, Any], Awaitable[Any]]  # message, context
 
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -48,19 +49,21 @@ class RpcServices:
         scheduler: Scheduler,
         metadata: dict[str, Any] | None,
         times: RequestTimes,
+        records: Records | None = None,
     ) -> None:
         self._state = state
         self._model = model
         self._scheduler = scheduler
         self._metadata = metadata
         self._times = times
+        self._records = records
 
     def handlers(self) -> list[Any]:
         message, feedback = messages.SeldonMessage, messages.Feedback
         transform_input = (self._verb(TRANSFORM_INPUT), message)
         transform_output = (self._verb(TRANSFORM_OUTPUT), message)
         route = (self._verb(ROUTE), message)
-        predict = (self._verb(PREDICT), message)
+        predict = (self._predict, message)
         send_feedback = (self._send_feedback, feedback)
         aggregate = (self._aggregate, messages.SeldonMessageList)
         services: dict[str, dict[str, tuple[Method, Any]]] = {
@@ -109,7 +112,7 @@ class RpcServices:
             answer: Any = None
             try:
                 self._state.require_ready()
-                answer = await method(request)
+                answer = await method(request, context)
             except SeldonMicroserviceException as error:
                 code, details = _CODES.get(int(error.status_code), grpc.StatusCode.UNKNOWN), error.message
             except Exception as error:
@@ -124,25 +127,43 @@ class RpcServices:
         return call
 
     def _verb(self, verb: Verb) -> Method:
-        async def call(request: Any) -> Any:
+        async def call(request: Any, _context: Any) -> Any:
             return await self._scheduler.predict(self._model.open(verb, request))
 
         return call
 
-    async def _aggregate(self, request: Any) -> Any:
+    async def _predict(self, request: Any, context: Any) -> Any:
+        call = self._model.open(PREDICT, request)
+        answer = await self._scheduler.predict(call)
+        if self._records is not None:
+            id = self._records.id_of(request, _puid(context))
+            if header_of(id):
+                context.set_trailing_metadata(((PUID_HEADER, id),))
+            self._records.predicted(id, call, answer)
+        return answer
+
+    async def _aggregate(self, request: Any, _context: Any) -> Any:
         return await self._scheduler.run(lambda: self._model.aggregate(request))
 
-    async def _send_feedback(self, request: Any) -> Any:
-        return await self._scheduler.run(lambda: self._model.send_feedback(request))
+    async def _send_feedback(self, request: Any, context: Any) -> Any:
+        answer = await self._scheduler.run(lambda: self._model.send_feedback(request))
+        if self._records is not None:
+            self._records.labelled(request, _puid(context))
+        return answer
 
-    async def _get_metadata(self, _request: Any) -> Any:
+    async def _get_metadata(self, _request: Any, _context: Any) -> Any:
         if self._metadata is None:
             raise SeldonMicroserviceException("Model metadata unavailable", 500, reason="MICROSERVICE_BAD_METADATA")
         answer = messages.SeldonModelMetadata()
         return json_format.ParseDict(self._metadata, answer, ignore_unknown_fields=True)
 
-    async def _graph_metadata(self, _request: Any) -> Any:
+    async def _graph_metadata(self, _request: Any, _context: Any) -> Any:
         raise SeldonMicroserviceException("GraphMetadata not available on the Model level.", 501)
+
+
+def _puid(context: Any) -> str:
+    """The request's id that the client or Seldon's executor sent beside the message."""
+    return next((str(value) for name, value in context.invocation_metadata() or () if name == PUID_HEADER), "")
 
 
 def _serialize(answer: Any) -> bytes:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_runtime.contracts import environment
+from mlops_runtime.contracts.broker import BrokerSettingsError, client_settings
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,10 @@ class Settings:
     log_level: str = "INFO"
     passthrough: bool = False
     include_metrics: bool = True
+    records: str = ""
+    records_sample: float = 1.0
+    records_queue: int = 100_000
+    broker: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 def available_cores(root: Path = Path("/sys/fs/cgroup")) -> int:
@@ -92,6 +97,7 @@ def read_settings(
         environment.WORKERS, read.number(environment.WRAPPER_WORKERS, 0) or available_cores()
     )
     max_body = read.number(environment.MAX_BODY, 100 * 2**20)
+    records = env.get(environment.RECORDS, "")
     return Settings(
         interface=options.interface_name or env.get(environment.MODEL_NAME) or DEFAULT_CLASS,
         parameters=parse_parameters(options.parameters),
@@ -121,6 +127,10 @@ def read_settings(
         log_level="DEBUG" if options.debug or read.flag(environment.DEBUG, False) else level,
         passthrough=read.flag(environment.PAYLOAD_PASSTHROUGH, False),
         include_metrics=env.get(environment.INCLUDE_METRICS, "true").lower() == "true",
+        records=records,
+        records_sample=read.share(environment.RECORDS_SAMPLE, 1.0),
+        records_queue=max(1, read.number(environment.RECORDS_QUEUE, 100_000)),
+        broker=_broker(env) if records else {},
     )
 
 
@@ -186,6 +196,13 @@ def _say_ignored(options: argparse.Namespace, env: Mapping[str, str]) -> None:
         log.warning("There is no Flask here; ignored: %s", ", ".join(flask))
 
 
+def _broker(env: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        return client_settings(env)
+    except BrokerSettingsError as error:
+        raise SettingsError(f"{environment.RECORDS} asks for prediction records, and {error}") from error
+
+
 def _annotations(path: Path) -> dict[str, str]:
     """Kubernetes' annotations of the pod: lines `key="value"`."""
     try:
@@ -215,6 +232,12 @@ class _Reader:
             raise SettingsError(f"{name}: {text!r} is not a number") from error
         if not (math.isfinite(value) and value >= 0):
             raise SettingsError(f"{name}: {text!r} is below 0")
+        return value
+
+    def share(self, name: str, default: float) -> float:
+        value = self.seconds(name, default)
+        if value > 1:
+            raise SettingsError(f"{name}: {value:g} is above 1")
         return value
 
     def flag(self, name: str, default: bool) -> bool:

@@ -106,6 +106,8 @@ class Supervisor:
         if getattr(self._user, "load_before_fork", False):
             load_model(self._user)
             self._load_in_worker = False
+        if self._settings.records:
+            importlib.import_module("mlops_runtime.serving.stream")
         # What is here now is shared by the workers for as long as nobody writes to it: neither must the collector.
         gc.collect()
         gc.freeze()

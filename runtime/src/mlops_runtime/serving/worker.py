@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import random
 import signal
@@ -21,6 +22,7 @@ from mlops_runtime.serving.channel import serve_snapshots
 from mlops_runtime.serving.metadata import model_metadata
 from mlops_runtime.serving.metrics import Registry
 from mlops_runtime.serving.model import Model, Options
+from mlops_runtime.serving.records import FLUSH_SECONDS, POLL_SECONDS, Records
 from mlops_runtime.serving.rest import LoadingApp, RequestTimes, RestApp
 from mlops_runtime.serving.rpc import RpcServices, rpc_server
 from mlops_runtime.serving.scheduler import Limits, Scheduler, ThreadMode
@@ -28,6 +30,8 @@ from mlops_runtime.serving.settings import Settings
 from mlops_runtime.serving.state import State
 
 log = logging.getLogger(__name__)
+
+_RECORDS_KILOBYTES = 64 * 1024  # that records may hold while the broker is away, in all workers together
 
 
 class HttpServer(uvicorn.Server):
@@ -83,7 +87,10 @@ class Worker:
         """Load the model if that is still to be done, serve, and return after a graceful stop."""
         if load:
             load_model(self._user)
-        model = Model(self._user, self._registry, self._options)
+        options = self._options
+        if self._settings.records:
+            options = dataclasses.replace(options, capture=Records.capture)
+        model = Model(self._user, self._registry, options)
         metadata = model_metadata(self._user)
         loop = uvloop.new_event_loop()
         asyncio.set_event_loop(loop)
@@ -108,7 +115,11 @@ class Worker:
             ),
         )
         times = RequestTimes(self._registry)
-        rest: Any = RestApp(self._state, model, scheduler, metadata, times, settings.max_body, settings.passthrough)
+        records = open_records(settings, self._registry)
+        polling = asyncio.create_task(_poll(records)) if records else None
+        rest: Any = RestApp(
+            self._state, model, scheduler, metadata, times, settings.max_body, settings.passthrough, records
+        )
         if settings.max_requests:
             rest = _counted(rest, settings, self._stop.set)
         messages = serve_snapshots(loop, channel, self._registry, on_end=self._stop.set)
@@ -118,7 +129,7 @@ class Worker:
         self._state.ready()
         rpc = None
         if settings.grpc:
-            services = RpcServices(self._state, model, scheduler, metadata, times)
+            services = RpcServices(self._state, model, scheduler, metadata, times, records)
             rpc, _ = rpc_server(services, settings.grpc_port, settings.max_body)
             await rpc.start()
         while not http.started and not serving.done():
@@ -128,6 +139,9 @@ class Worker:
         await asyncio.wait([stopping, serving], return_when=asyncio.FIRST_COMPLETED)
         await self._drain(http, rpc, serving)
         scheduler.close()
+        if records is not None and polling is not None:
+            polling.cancel()
+            records.close(min(FLUSH_SECONDS, settings.grace_seconds))
         messages.end()
 
     async def _drain(self, http: HttpServer, rpc: grpc.aio.Server | None, serving: asyncio.Task[None]) -> None:
@@ -139,6 +153,25 @@ class Worker:
         if rpc is not None:
             await rpc.stop(self._settings.grace_seconds)
         await serving
+
+
+def open_records(settings: Settings, registry: Registry) -> Records | None:
+    """This worker's way to the broker, with its share of the queue; None where predictions leave no record."""
+    if not settings.records:
+        return None
+    from mlops_runtime.serving.stream import Stream  # only here, so that a server without records needs no client
+
+    waiting = max(1, settings.records_queue // settings.workers)
+    kilobytes = max(1024, _RECORDS_KILOBYTES // settings.workers)
+    return Records(
+        settings.records, settings.records_sample, lambda: Stream(settings.broker, waiting, kilobytes), registry
+    )
+
+
+async def _poll(records: Records) -> None:
+    while True:
+        await asyncio.sleep(POLL_SECONDS)
+        records.poll()
 
 
 def load_model(user: Any) -> None:

@@ -1,0 +1,3 @@
+# SPDX-FileCopyrightText: The mlops.onprem authors
+# SPDX-License-Identifier: Apache-2.0
+"""Workloads as services of a Docker Swarm."""

@@ -1,0 +1,12 @@
+-- SPDX-FileCopyrightText: The mlops.onprem authors
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- Run by who makes the tables: the user gets the rows of all of them, now and later, and no table of its own.
+SELECT format('GRANT CONNECT ON DATABASE %I TO %I', :'database', :'user')
+  WHERE NOT has_database_privilege(:'user', :'database', 'CONNECT') \gexec
+SELECT format('GRANT USAGE ON SCHEMA public TO %I', :'user')
+  WHERE NOT has_schema_privilege(:'user', 'public', 'USAGE') \gexec
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO :"user";
+GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO :"user";
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"user";
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO :"user";

@@ -1,0 +1,55 @@
+# SPDX-FileCopyrightText: The mlops.onprem authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the bars ask of a cluster, whichever it is. A site looks with the target's own tools, not the platform's."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+IMMUTABLE = re.compile(r"(@|^)sha256:[0-9a-f]{64}$|:[0-9a-f]{16}$")
+"""An image's name that can't come to mean another one. The registry itself can't come from the registry: its tag is the
+hash of what went into it."""
+
+
+class Site(ABC):
+    """A cluster with one platform's workloads on it."""
+
+    @abstractmethod
+    def running(self) -> dict[str, str]:
+        """Running containers, those of the site's registry too: identity -> name. A restarted one is another one."""
+
+    @abstractmethod
+    def hardening(self) -> list[str]:
+        """What is wrong with the way containers run: users, capabilities, limits, checks, images."""
+
+    @abstractmethod
+    def holders(self) -> set[str]:
+        """Names of workloads that hold a key to the cluster."""
+
+    @abstractmethod
+    def memory(self) -> dict[str, float]:
+        """Bytes in use by each container, without what the kernel may drop."""
+
+    @abstractmethod
+    def objects(self) -> Iterator[tuple[str, Any]]:
+        """What whoever may look at the cluster can read, with its name; not what is in its secrets."""
+
+    @abstractmethod
+    def logs(self) -> Iterator[tuple[str, bytes]]: ...
+
+    @abstractmethod
+    def left(self) -> list[str]:
+        """What bears the platform's name, for when nothing should."""
+
+
+def site_of(facts: dict[str, Any]) -> Site:
+    if facts["target"] == "kubernetes":
+        from kubernetes_site import KubernetesSite
+
+        return KubernetesSite.of(facts)
+    from swarm_site import SwarmSite
+
+    return SwarmSite.of(facts)

@@ -1,0 +1,8 @@
+# SPDX-FileCopyrightText: The mlops.onprem authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / ".collections"))
