@@ -1,0 +1,8 @@
+# SPDX-FileCopyrightText: The mlops.onprem authors
+# SPDX-License-Identifier: Apache-2.0
+"""How well a model does: from labels that arrive late, and estimated before they do. Numpy only."""
+
+from mlops_runtime.drift.performance.join import Joined, LabelJoin
+from mlops_runtime.drift.performance.monitor import PerformanceMonitor
+
+__all__ = ["Joined", "LabelJoin", "PerformanceMonitor"]
