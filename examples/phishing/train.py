@@ -95,17 +95,27 @@ def save(model: Pipeline, train: pd.DataFrame, metrics: dict[str, float], path: 
     saved.save(str(path / "MLmodel"))
 
 
-def watch(train: pd.DataFrame, path: Path) -> list[str]:
-    """Fit the declared detectors on what the model was trained on; returns their names."""
+def watch(model: Pipeline, train: pd.DataFrame, test: pd.DataFrame, path: Path) -> list[str]:
+    """Fit the declared detectors on what the model was trained on, and its performance on what it wasn't; returns their
+    names."""
     declared = json.loads(os.environ.get("MLOPS_DETECTORS", "[]"))
     if not declared:
         return []
     from mlops_runtime.drift.artefact import write
     from mlops_runtime.drift.fitting import fit as fit_detectors
 
-    fitted = fit_detectors(train.drop(columns=TARGET), detectors=declared, model="phishing", seed=SEED)
+    fitted = fit_detectors(
+        train.drop(columns=TARGET),
+        detectors=declared,
+        model="phishing",
+        outputs=model.predict_proba(features(test)),
+        labels=test[TARGET].tolist(),
+        output_detectors=[],
+        performance={"window": 200},
+        seed=SEED,
+    )
     write(replace(fitted, created=MADE), path)
-    return [detector.name for detector in fitted.detectors]
+    return [*(detector.name for detector in fitted.detectors), "performance"]
 
 
 def make_reproducible(archive: Path) -> None:
@@ -146,7 +156,7 @@ def main() -> None:
     model = fit(train)
     metrics = evaluate(model, test)
     save(model, train, metrics, output / "model")
-    detectors = watch(train, output / "drift")
+    detectors = watch(model, train, test, output / "drift")
     (output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     for name, rows in (("train", train), ("test", test)):
         print(f"{name}: {len(rows)} rows, SHA-256 {hashes[name]}")

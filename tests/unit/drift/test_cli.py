@@ -147,3 +147,24 @@ def test_replay_of_one_version(artefact: Path, tmp_path: Path, capsys: pytest.Ca
     assert main(["replay", str(artefact), str(stream), "--version", "2", "--json"]) == 0
     totals = json.loads(capsys.readouterr().out.splitlines()[-1])["totals"]
     assert (totals["rows"], totals["passed_over"]) == (0, 151)
+
+
+def test_answers_and_their_truth_are_fitted_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chance = np.random.default_rng(1)
+    sure = chance.random(800)
+    answers = tmp_path / "answers.csv"
+    answers.write_text("\n".join(["p,truth", *(f"{p},{int(chance.random() < p)}" for p in sure)]))
+    data, output = csv_file(tmp_path / "train.csv", TRAIN), tmp_path / "drift"
+    command = ["fit", str(data), "-o", str(output), "--detectors", "cusum", "--names", "a,b"]
+    assert main([*command, "--outputs", str(answers), "--label", "truth"]) == 0
+    assert "outputs-ewma, performance on 300 rows" in capsys.readouterr().out
+    assert main(["inspect", str(output)]) == 0
+    assert "performance on rows of no training: accuracy=0." in capsys.readouterr().out
+    assert main(["inspect", str(output), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["outputs"] == {"kind": "probabilities", "classes": ["0", "1"], "width": 1}
+    assert document["performance"]["accuracy"] > 0.6
+    assert main([*command, "--label", "truth"]) == 1
+    assert "--outputs, which isn't given" in capsys.readouterr().err
+    assert main([*command, "--outputs", str(answers), "--label", "other"]) == 1
+    assert "has no column 'other'" in capsys.readouterr().err

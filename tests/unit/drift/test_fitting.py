@@ -108,8 +108,8 @@ def test_fit_writes_what_watches_alike(tmp_path: Path) -> None:
     fit(train, ["a", "b"], detectors=declared, directory=tmp_path / "drift", model="m", seed=1)
     watcher = Watcher(artefact.load(tmp_path / "drift"))
     alarms = watcher.score(chance.normal(1.5, 1, (100, 2)), np.zeros(100))
-    assert [name for name, _ in alarms][:2] == ["cusum", "calm"]
-    assert alarms[0][1].row < 15
+    assert [one.detector for one in alarms][:2] == ["cusum", "calm"]
+    assert alarms[0].alarm.row < 15
     assert {name: reading.threshold for name, reading in watcher.readings()} == {"cusum": 9.0, "calm": 50.0}
 
 

@@ -35,10 +35,10 @@ def test_what_a_model_answers_is_seen_from_training(predictions: list, labels: l
 def test_probabilities_are_watched_with_the_class_they_name() -> None:
     three = Outputs("probabilities", ("a", "b", "c"), 3)
     assert [feature.name for feature in three.features] == ["probability_a", "probability_b", "probability_c", "class"]
-    assert three.row(three.scores([0.2, 0.5, 0.3])).tolist() == [0.2, 0.5, 0.3, 1.0]
+    assert three.rows(three.scores_many([[0.2, 0.5, 0.3]])).tolist() == [[0.2, 0.5, 0.3, 1.0]]
     one = Outputs("probabilities", ("no", "yes"), 1)
     assert [feature.name for feature in one.features] == ["probability_yes", "class"]
-    assert one.row(one.scores([0.75])).tolist() == [0.75, 1.0]
+    assert one.rows(one.scores_many([[0.75]])).tolist() == [[0.75, 1.0]]
     assert one.scores([0.75]).tolist() == [0.25, 0.75]
 
 
@@ -70,18 +70,18 @@ def test_many_answers_are_refused_as_one_is(answers: list) -> None:
 def test_labels_and_values() -> None:
     label = Outputs("label", ("no", "yes"))
     assert label.features == (Feature("class", ("no", "yes")),)
-    assert label.row(label.scores(["yes"])).tolist() == [1.0]
+    assert label.rows(label.scores_many([["yes"]])).tolist() == [[1.0]]
     assert label.label("no") == 0.0
     numbered = Outputs("label", ("0", "1"))
     assert [numbered.label(value) for value in (1, 1.0, "1", True, np.int64(1))] == [1.0] * 5
     value = Outputs("value", (), 2)
     assert [feature.name for feature in value.features] == ["prediction_0", "prediction_1"]
-    assert value.row(value.scores([1, 2.5])).tolist() == [1.0, 2.5]
+    assert value.rows(value.scores_many([[1, 2.5]])).tolist() == [[1.0, 2.5]]
 
 
 def test_null_is_missing() -> None:
     three = Outputs("probabilities", ("a", "b", "c"), 3)
-    row = three.row(three.scores([0.2, None, 0.3]))
+    row = three.rows(three.scores_many([[0.2, None, 0.3]]))[0]
     assert math.isnan(row[1])
     assert math.isnan(row[3])
     assert math.isnan(Outputs("label", ("a", "b")).label(None))
@@ -114,8 +114,8 @@ def test_what_cannot_be_is_refused(arguments: tuple) -> None:
 def test_a_detector_watches_the_predictions() -> None:
     rng = np.random.default_rng(0)
     outputs = Outputs("probabilities", ("no", "yes"), 1)
-    reference = np.array([outputs.row(outputs.scores([p])) for p in rng.beta(2, 5, 400)])
+    reference = outputs.rows(outputs.scores_many([[p] for p in rng.beta(2, 5, 400)]))
     detector = TabularDetector.fit(Reference(reference, outputs.features), {"window": 100, "p_value": 0.001})
-    moved = np.array([outputs.row(outputs.scores([p])) for p in rng.beta(5, 2, 100)])
+    moved = outputs.rows(outputs.scores_many([[p] for p in rng.beta(5, 2, 100)]))
     alarms = detector.score_many(moved, np.zeros(100))
     assert {alarm.feature for alarm in alarms} == {"probability_yes", "class"}

@@ -52,12 +52,23 @@ def monitor(window: int = 400) -> PerformanceMonitor:
     return PerformanceMonitor.load(trained(window), {**PARAMETERS, "window": window}, BINARY)
 
 
-def play(watched: PerformanceMonitor, answers: list[list[float]], labels: list[str], start: int = 0) -> list[Any]:
+def predicted(watched: PerformanceMonitor, request: str, answers: list[Any], outputs: Outputs = BINARY) -> list[Any]:
+    """A request's alarms, without their places."""
+    return [alarm for _, alarm in watched.predicted([(request, len(answers))], outputs.scores_many(answers))]
+
+
+def play(
+    watched: PerformanceMonitor,
+    answers: list[list[Any]],
+    labels: list[str],
+    start: int = 0,
+    outputs: Outputs = BINARY,
+) -> list[Any]:
     """Labels come 30 requests late."""
     alarms = []
     for at in range(len(answers) + 30):
         if at < len(answers):
-            alarms += watched.predicted(f"r{start + at}", [answers[at]])
+            alarms += predicted(watched, f"r{start + at}", [answers[at]], outputs)
         if at >= 30:
             alarms += watched.labelled(f"r{start + at - 30}", labels[at - 30])
     return alarms
@@ -109,7 +120,7 @@ def test_neither_drift_nor_loss() -> None:
 def test_a_loss_from_harder_inputs_is_estimated_before_any_label_comes() -> None:
     watched = monitor()
     answers, labels = world(800, seed=3, harder=True)
-    alarms = [alarm for at, answer in enumerate(answers) for alarm in watched.predicted(f"r{at}", [answer])]
+    alarms = [alarm for at, answer in enumerate(answers) for alarm in predicted(watched, f"r{at}", [answer])]
     assert "estimated_accuracy" in {alarm.feature for alarm in alarms}
     assert watched.waiting == 800
     truth = np.mean(
@@ -133,14 +144,14 @@ def test_a_loss_without_drift_is_seen_by_labels_alone() -> None:
 def test_a_restart_goes_on_exactly() -> None:
     answers, labels = world(900, seed=5, flipped=0.3)
     whole = monitor()
-    expected = [whole.predicted(f"r{at}", [answer]) for at, answer in enumerate(answers)]
+    expected = [predicted(whole, f"r{at}", [answer]) for at, answer in enumerate(answers)]
     expected += [whole.labelled(f"r{at}", label) for at, label in enumerate(labels)]
 
     first = monitor()
-    found = [first.predicted(f"r{at}", [answer]) for at, answer in enumerate(answers[:500])]
+    found = [predicted(first, f"r{at}", [answer]) for at, answer in enumerate(answers[:500])]
     second = PerformanceMonitor.load(saved(first.fitted()), PARAMETERS, BINARY)
     second.restore(saved(first.state()))
-    found += [second.predicted(f"r{at}", [answer]) for at, answer in enumerate(answers[500:], 500)]
+    found += [predicted(second, f"r{at}", [answer]) for at, answer in enumerate(answers[500:], 500)]
     third = PerformanceMonitor.load(saved(first.fitted()), PARAMETERS, BINARY)
     third.restore(saved(second.state()))
     found += [third.labelled(f"r{at}", label) for at, label in enumerate(labels)]
@@ -154,7 +165,7 @@ def test_requests_of_many_rows_are_as_many_requests() -> None:
     one, many = monitor(), monitor()
     play(one, answers, labels)
     for start in range(0, 800, 80):
-        many.predicted(f"r{start}", answers[start : start + 80])
+        predicted(many, f"r{start}", answers[start : start + 80])
     for start in range(0, 800, 80):
         many.labelled(f"r{start}", labels[start : start + 80])
     assert many.metrics() == one.metrics()
@@ -164,14 +175,30 @@ def test_requests_of_many_rows_are_as_many_requests() -> None:
 def test_records_together_are_as_one_by_one() -> None:
     answers, labels = world(900, seed=6, flipped=0.3)
     one, many = monitor(), monitor()
-    rows = [[answer] for answer in answers]
+    scores = BINARY.scores_many(answers)
     for at in range(0, 900, 300):
-        many.predicted_many([f"r{at}" for at in range(at, at + 300)], rows[at : at + 300])
+        many.predicted([(f"r{at}", 1) for at in range(at, at + 300)], scores[at : at + 300])
     play(one, answers, labels)
     for at, label in enumerate(labels):
         many.labelled(f"r{at}", label)
     assert many.metrics() == one.metrics()
     assert many.readings() == one.readings()
+
+
+def test_an_estimates_alarm_names_the_row_that_raised_it() -> None:
+    """However the rows come; those without an answer don't count."""
+    answers, _ = world(800, seed=3, harder=True)
+    answers[5:5] = [[math.nan]] * 7
+    scores = BINARY.scores_many(answers)
+    whole, parts = monitor(), monitor()
+    expected = whole.predicted([("", len(answers))], scores)
+    found = []
+    for start in range(0, len(answers), 90):
+        part = scores[start : start + 90]
+        found += [(start + place, alarm) for place, alarm in parts.predicted([("", len(part))], part)]
+    assert expected
+    assert found == expected
+    assert {place for place, _ in expected} <= {406, 806}
 
 
 def test_a_regression_has_errors_and_no_estimate() -> None:
@@ -181,7 +208,7 @@ def test_a_regression_has_errors_and_no_estimate() -> None:
     watched = PerformanceMonitor.fit(outputs, (truth + rng.normal(0, 0.1, 2000)).tolist(), truth.tolist(), PARAMETERS)
     alarms = []
     for at, value in enumerate(truth[:800].tolist()):
-        watched.predicted(f"r{at}", [[value + float(rng.normal(0, 0.1 if at < 400 else 0.2))]])
+        predicted(watched, f"r{at}", [[value + float(rng.normal(0, 0.1 if at < 400 else 0.2))]], outputs)
         alarms += watched.labelled(f"r{at}", value)
     assert {alarm.feature for alarm in alarms} == {"mae", "rmse"}
     assert all(alarm.row == 800 for alarm in alarms)
@@ -192,8 +219,9 @@ def test_a_regression_has_errors_and_no_estimate() -> None:
 def test_a_model_of_labels_has_no_estimate_either() -> None:
     answers, labels = world(2000, seed=7)
     named = [["yes" if answer[0] > 0.5 else "no"] for answer in answers]
-    watched = PerformanceMonitor.fit(Outputs("label", ("no", "yes")), named, labels, PARAMETERS)
-    play(watched, named[:500], labels[:500])
+    outputs = Outputs("label", ("no", "yes"))
+    watched = PerformanceMonitor.fit(outputs, named, labels, PARAMETERS)
+    play(watched, named[:500], labels[:500], outputs=outputs)
     assert watched.metrics().keys() == {"accuracy", "f1", "precision", "recall"}
 
 
@@ -210,8 +238,6 @@ def test_what_does_not_fit_is_refused() -> None:
     before = watched.state()
     with pytest.raises(ValueError, match="class 'perhaps'"):
         watched.labelled("a", "perhaps")
-    with pytest.raises(ValueError, match="2 values, not 1"):
-        watched.predicted("a", [[0.1], [0.2, 0.3]])
     with pytest.raises(ValueError, match="state"):
         watched.restore(monitor(window=500).state())
     assert all(watched.state()[name].tobytes() == array.tobytes() for name, array in before.items())

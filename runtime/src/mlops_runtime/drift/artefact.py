@@ -69,6 +69,8 @@ class Artefact:
     """The named step that makes rows of what isn't tabular (embedding.py)."""
     outputs: Mapping[str, Any] | None = None
     """What the model answers (outputs.py), where that is watched."""
+    performance: FittedDetector | None = None
+    """What its performance is held against (performance/monitor.py), where labels were there at training."""
     sha256: str = ""
     """Of the manifest, which has the hashes of all else; known once it is written."""
 
@@ -79,8 +81,7 @@ def write(artefact: Artefact, directory: Path) -> str:
     building = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
         building.chmod(0o755)
-        entries = [_write_detector(detector, building) for detector in artefact.detectors]
-        text = json.dumps(_manifest(artefact, entries), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(_manifest(artefact, building), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         (building / MANIFEST).write_text(text, encoding="utf-8")
         if directory.exists():
             replaced = building.with_name(building.name + ".old")
@@ -117,7 +118,13 @@ def load(
     if names is not None and (difference := schema.mismatch(names)):
         raise ArtefactError(f"it doesn't fit the model's features: {difference}")
     detectors = tuple(_read_detector(directory, entry, arrays) for entry in manifest["detectors"])
-    if len({detector.name for detector in detectors}) < len(detectors):
+    performance = None
+    if manifest["performance"] is not None:
+        if manifest["outputs"] is None:
+            raise ArtefactError(f"{MANIFEST}: performance is watched, and what the outputs are isn't told")
+        performance = _read_detector(directory, manifest["performance"], arrays)
+    names_of_all = [detector.name for detector in (*detectors, performance) if detector]
+    if len(set(names_of_all)) < len(names_of_all):
         raise ArtefactError(f"{MANIFEST}: two detectors have one name")
     return Artefact(
         model=manifest["model"],
@@ -128,6 +135,7 @@ def load(
         libraries=manifest["libraries"],
         preprocessing=manifest["preprocessing"],
         outputs=manifest["outputs"],
+        performance=performance,
         sha256=found,
     )
 
@@ -153,17 +161,20 @@ def _write_detector(detector: FittedDetector, directory: Path) -> dict[str, Any]
     }
 
 
-def _manifest(artefact: Artefact, entries: list[dict[str, Any]]) -> dict[str, Any]:
+def _manifest(artefact: Artefact, directory: Path) -> dict[str, Any]:
+    """With the files that it names written to `directory`."""
+    performance = artefact.performance
     return {
         "format": FORMAT,
         "model": artefact.model,
         "created": artefact.created,
         "rows": artefact.rows,
         "features": [column.to_dict() for column in artefact.schema.columns],
-        "detectors": entries,
+        "detectors": [_write_detector(detector, directory) for detector in artefact.detectors],
         "libraries": dict(artefact.libraries),
         "preprocessing": None if artefact.preprocessing is None else dict(artefact.preprocessing),
         "outputs": None if artefact.outputs is None else dict(artefact.outputs),
+        "performance": None if performance is None else _write_detector(performance, directory),
     }
 
 
@@ -189,6 +200,7 @@ _FIELDS: Final[dict[str, tuple[type, ...]]] = {
     "libraries": (dict,),
     "preprocessing": (dict, type(None)),
     "outputs": (dict, type(None)),
+    "performance": (dict, type(None)),
 }
 
 

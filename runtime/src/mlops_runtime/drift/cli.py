@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 
 from mlops_runtime.drift import artefact as artefacts
@@ -50,6 +51,15 @@ def _parser() -> argparse.ArgumentParser:
         "--names", default="", metavar="A,B", help="the model's features, in its order; else all columns"
     )
     command.add_argument("--categorical", default="", metavar="A,B", help="columns of numbers that are categories")
+    command.add_argument(
+        "--outputs",
+        type=Path,
+        metavar="FILE",
+        help="the model's answers to rows that it was not trained on, a column each: they are watched, too",
+    )
+    command.add_argument(
+        "--label", default="", metavar="COLUMN", help="of that file: the truth. Performance is watched"
+    )
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(command=_fit)
 
@@ -78,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fit(options: argparse.Namespace) -> int:
+    outputs, labels = _answers(options.outputs, options.label)
     made = fit(
         read_table(options.data),
         _names(options.names),
@@ -85,11 +96,30 @@ def _fit(options: argparse.Namespace) -> int:
         directory=options.output,
         model=options.model,
         categorical=_names(options.categorical) or [],
+        outputs=outputs,
+        labels=labels,
+        performance={} if options.label else None,
         seed=options.seed,
     )
-    kinds = ", ".join(detector.name for detector in made.detectors)
+    kinds = ", ".join([detector.name for detector in made.detectors] + ["performance"] * (made.performance is not None))
     print(f"{options.output}: {kinds} on {made.rows} rows of {len(made.schema)} features")
     return 0
+
+
+def _answers(file: Path | None, label: str) -> tuple[list[Any] | None, list[Any]]:
+    """The model's answers, a row each, and their labels."""
+    if file is None:
+        if label:
+            raise ValueError("--label names a column of --outputs, which isn't given")
+        return None, []
+    table = read_table(file)
+    if label and label not in table:
+        raise ValueError(f"{file} has no column {label!r}")
+    columns = {name: values.tolist() if isinstance(values, np.ndarray) else values for name, values in table.items()}
+    labels = list(columns.pop(label)) if label else []
+    if not columns:
+        raise ValueError(f"{file} has no column with answers")
+    return [list(row) for row in zip(*columns.values(), strict=True)], labels
 
 
 def _declared(text: str) -> list[object]:
@@ -124,6 +154,8 @@ def _inspect(options: argparse.Namespace) -> int:
     for detector in found.detectors:
         detectors.append([detector.name, detector.kind, _pairs(detector.parameters), _pairs(detector.calibration)])
     print(_table(features), _table(detectors), sep="\n\n")
+    if found.performance:
+        print(f"\nperformance on rows of no training: {_pairs(found.performance.calibration)}")
     return 0
 
 
@@ -145,6 +177,8 @@ def _document(found: Artefact) -> dict[str, Any]:
         ],
         "libraries": dict(found.libraries),
         "preprocessing": found.preprocessing,
+        "outputs": found.outputs,
+        "performance": None if found.performance is None else dict(found.performance.calibration),
     }
 
 

@@ -27,6 +27,7 @@ import numpy as np
 from mlops_runtime.drift.artefact import NAME, Artefact, FittedDetector, write
 from mlops_runtime.drift.embedding import Preprocessing
 from mlops_runtime.drift.outputs import Outputs
+from mlops_runtime.drift.performance import PERFORMANCE, PerformanceMonitor
 from mlops_runtime.drift.protocol import Detector, Feature, FloatArray, Parameters, Reference, Scalar
 from mlops_runtime.drift.registry import detector_class
 from mlops_runtime.drift.schema import MAX_CATEGORIES, Column, Schema, category_name
@@ -78,6 +79,7 @@ def fit(
     outputs: Sequence[Any] | None = None,
     labels: Sequence[Any] = (),
     output_detectors: Iterable[object] = ("ewma",),
+    performance: Parameters | None = None,
     seed: int = 0,
 ) -> Artefact:
     """Fit and calibrate; with `directory` the artefact is written there, too.
@@ -86,6 +88,8 @@ def fit(
     categories although they hold numbers; columns of texts are, anyway. `preprocessing`: the step that made the rows of
     `data`, where the model's inputs aren't tabular. `outputs`: the model's answers, shape (n,) or (n, k), to rows that
     it was not trained on, with `labels` where they are known: `output_detectors` then watch how it answers.
+    `performance`: parameters of the watch on how well it does (performance/monitor.py), {} for the usual ones; it needs
+    the outputs' labels.
     Raises UnfitData, UnfitReference, ValueError.
     """
     declared = [Declaration.parse(item) for item in detectors]
@@ -103,11 +107,17 @@ def fit(
     answers = None
     if outputs is not None:
         answers = Outputs.infer(outputs, labels)
-        answered = np.array([answers.row(answers.scores(answer)) for answer in outputs]).reshape(len(outputs), -1)
+        answered = answers.rows(answers.scores_many(outputs))
         for item in output_detectors:
             one = Declaration.parse(item)
             one = Declaration(one.kind, f"outputs-{one.name}", one.parameters)
             fitted.append(_fitted(one, detector_class(one.kind), Reference(answered, answers.features, seed), True))
+    watched = None
+    if performance is not None:
+        if answers is None or outputs is None or not len(labels):
+            raise ValueError("performance can't be fitted without the model's outputs and their labels")
+        monitor = PerformanceMonitor.fit(answers, outputs, labels, performance, seed)
+        watched = FittedDetector(PERFORMANCE, PERFORMANCE, performance, monitor.fitted(), monitor.baseline, True)
     artefact = Artefact(
         model=model,
         created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -117,6 +127,7 @@ def fit(
         libraries=_libraries(one.kind for one in declared),
         preprocessing=None if preprocessing is None else preprocessing.to_manifest(),
         outputs=None if answers is None else answers.to_manifest(),
+        performance=watched,
     )
     if directory is not None:
         write(artefact, Path(directory))

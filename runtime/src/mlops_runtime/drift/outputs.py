@@ -84,21 +84,23 @@ class Outputs:
             found = numbers.astype(np.float64)
             one = self.kind == "probabilities" and self.width == 1
             return np.column_stack([1.0 - found[:, 0], found[:, 0]]) if one else found
-        width = 1 if self.kind == "label" else max(self.width, len(self.classes))
-        return np.array([self.scores(answer) for answer in answers], dtype=np.float64).reshape(len(answers), width)
+        rows = [self.scores(answer) for answer in answers]
+        return np.array(rows, dtype=np.float64).reshape(len(answers), self.score_width)
 
-    def row(self, scores: FloatArray) -> FloatArray:
-        """What the detectors see of an answer's `scores`: one number for each of `features`."""
+    @property
+    def score_width(self) -> int:
+        """How many numbers `scores` has."""
+        return 1 if self.kind == "label" else max(self.width, len(self.classes))
+
+    def rows(self, scores: FloatArray) -> FloatArray:
+        """What the detectors see of answers' scores, shape (n, numbers): one column for each of `features`.
+
+        The class is the first of several that are as likely, and NaN where a score is.
+        """
         if self.kind != "probabilities":
             return scores
-        watched = scores[1:] if len(scores) == 2 else scores
-        return np.append(watched, self.predicted(scores))
-
-    def predicted(self, scores: FloatArray) -> float:
-        """The place of the class that an answer names, the first of several that are as likely; NaN where null."""
-        if self.kind == "label":
-            return float(scores[0])
-        return math.nan if np.isnan(scores).any() else float(np.argmax(scores))
+        named = np.where(np.isnan(scores).any(axis=1), np.nan, scores.argmax(axis=1))
+        return np.column_stack([scores[:, 1:] if scores.shape[1] == 2 else scores, named])
 
     def label(self, value: Scalar | None) -> float:
         """A label as it arrives: a class's place, or a number; NaN for null. Raises `ValueError` for another."""

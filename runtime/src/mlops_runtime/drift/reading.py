@@ -21,16 +21,7 @@ CLOCK_SECONDS = 86_400.0
 
 def read_record(value: bytes | None, model: str, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """A record of the model; of any where `model` is empty. Raises Rejected."""
-    if value is None:
-        raise Rejected(Reason.NOT_A_RECORD, "the message is empty")
-    if len(value) > max_bytes:
-        raise Rejected(Reason.TOO_LARGE, f"{len(value)} bytes; at most {max_bytes}")
-    try:
-        record = orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        raise _unreadable(value, error) from None
-    if type(record) is not dict:
-        raise Rejected(Reason.NOT_A_RECORD, "it is no JSON object")
+    record = _read(value, max_bytes)
     schema = record.get("schema", SCHEMA)
     if schema != SCHEMA:
         if type(schema) is int and schema > SCHEMA:
@@ -40,6 +31,17 @@ def read_record(value: bytes | None, model: str, max_bytes: int = MAX_BYTES) -> 
     if named is not None and named != model and model:
         raise Rejected(Reason.UNKNOWN_MODEL, f"it names the model {str(named)[:80]!r}; this is {model!r}")
     return record
+
+
+def read_label(value: bytes | None, max_bytes: int = MAX_BYTES) -> tuple[str, Any]:
+    """A label's id and `y`. Raises Rejected."""
+    label = _read(value, max_bytes)
+    request = label.get("id")
+    if type(request) is not str or not request:
+        raise Rejected(Reason.WRONG_LABEL, "it has no id that says whose it is")
+    if "y" not in label:
+        raise Rejected(Reason.WRONG_LABEL, "it has no y")
+    return request, label["y"]
 
 
 def time_of(text: Any, milliseconds: int) -> float:
@@ -53,6 +55,20 @@ def time_of(text: Any, milliseconds: int) -> float:
     except (ValueError, OverflowError):
         return given
     return given if given > 0 and abs(time - given) > CLOCK_SECONDS else time
+
+
+def _read(value: bytes | None, max_bytes: int) -> dict[str, Any]:
+    if value is None:
+        raise Rejected(Reason.NOT_A_RECORD, "the message is empty")
+    if len(value) > max_bytes:
+        raise Rejected(Reason.TOO_LARGE, f"{len(value)} bytes; at most {max_bytes}")
+    try:
+        found = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise _unreadable(value, error) from None
+    if type(found) is not dict:
+        raise Rejected(Reason.NOT_A_RECORD, "it is no JSON object")
+    return found
 
 
 def _unreadable(value: bytes, error: ValueError) -> Rejected:

@@ -40,6 +40,7 @@ class Reason(StrEnum):
     NON_FINITE = "non_finite"
     TOO_LARGE = "too_large"
     DUPLICATE = "duplicate"
+    WRONG_LABEL = "wrong_label"
 
 
 class Rejected(ValueError):

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""One partition of a model's stream: messages in their order in; scores, alarms and dead letters out.
+"""One partition of a model's stream: messages in their order in; scores, alarms and dead letters out. Labels, which
+arrive late on a topic of their own, belong to the same partition of it.
 
 Knows nothing of Kafka. Its state is all that a successor needs to go on at the next message as if nothing had happened,
 and what comes out doesn't depend on how messages are grouped into calls.
@@ -22,8 +23,9 @@ import orjson
 from mlops_runtime.contracts.prediction_record import SCHEMA
 from mlops_runtime.drift.artefact import Artefact
 from mlops_runtime.drift.packing import pack, unpack
-from mlops_runtime.drift.protocol import Arrays, FloatArray
-from mlops_runtime.drift.reading import MAX_BYTES, read_record, time_of
+from mlops_runtime.drift.performance import PERFORMANCE
+from mlops_runtime.drift.protocol import Alarm, Arrays, FloatArray
+from mlops_runtime.drift.reading import MAX_BYTES, read_label, read_record, time_of
 from mlops_runtime.drift.recent import RecentIds
 from mlops_runtime.drift.schema import Reason, Rejected, RowReader
 from mlops_runtime.drift.watcher import Watcher
@@ -105,7 +107,9 @@ class _Batch:
     times: list[float] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     answers: list[FloatArray] = field(default_factory=list)
-    """Of the records, where the model's outputs are watched."""
+    """Scores of the records', where the model's outputs are watched."""
+    requests: list[tuple[str, int]] = field(default_factory=list)
+    """Then also each record's id, and how many rows it has."""
 
 
 class Stream:
@@ -118,6 +122,8 @@ class Stream:
         self.watchers: dict[str, Watcher] = {}
         self.offset: int | None = None
         """Of the next message; None before the first."""
+        self.labels_offset: int | None = None
+        """Of the next label; None before the first."""
         self.dead: dict[str, int] = {}
         """Dead letters by reason."""
         self.unwatched: dict[str, int] = {}
@@ -154,6 +160,42 @@ class Stream:
         outcome.alarms.sort(key=lambda alarm: (alarm.offset, alarm.version, alarm.row))
         self.alarms += outcome.alarms
         return outcome
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether there is a version whose performance is watched, and that was met already."""
+        return any(watcher.performance for watcher in self.watchers.values())
+
+    def take_labels(self, messages: Sequence[tuple[int, int, bytes | None]]) -> Outcome:
+        """Take in labels, in their order."""
+        outcome = Outcome()
+        for offset, milliseconds, value in messages:
+            try:
+                self._label(offset, milliseconds, value, outcome)
+            except Rejected as error:
+                outcome.dead.append(DeadLetter(offset, error.reason, error.detail))
+                self.dead[error.reason.value] = self.dead.get(error.reason.value, 0) + 1
+            self.labels_offset = offset + 1
+        self.alarms += outcome.alarms
+        return outcome
+
+    def _label(self, offset: int, milliseconds: int, value: bytes | None, outcome: Outcome) -> None:
+        """A label doesn't say of which version it is: of the one that awaits it, or of any where none does yet."""
+        request, label = read_label(value, self._max_bytes)
+        watched = {name: watcher for name, watcher in self.watchers.items() if watcher.performance}
+        awaiting = {name: watcher for name, watcher in watched.items() if watcher.awaits(request)}
+        refused = ""
+        taken = 0
+        for version, watcher in (awaiting or watched).items():
+            try:
+                alarms = watcher.label(request, label)
+            except (TypeError, ValueError) as error:
+                refused = str(error)
+                continue
+            taken += 1
+            outcome.alarms += [_of_stream(version, PERFORMANCE, alarm, offset, milliseconds / 1000) for alarm in alarms]
+        if refused and not taken:
+            raise Rejected(Reason.WRONG_LABEL, refused[:300])
 
     def resolved(self) -> bool:
         """Whether what the message that must wait is of is known by now."""
@@ -232,6 +274,7 @@ class Stream:
             raise
         if answers is not None:
             batch.answers.append(answers if len(answers) else np.full((rows, answers.shape[1]), np.nan))
+            batch.requests.append((name or "", rows))
         if name is not None:
             self._recent.add(name)
         time = self._when(record.get("ts"), message.milliseconds)
@@ -276,19 +319,15 @@ class Stream:
         if before == 0:
             self.misfits.pop(version, None)
         answers = np.concatenate(batch.answers) if batch.answers else None
-        for detector, alarm in watcher.score(rows, np.array(batch.times), answers):
-            index = min(max(alarm.row - before, 1), len(rows)) - 1
-            statistic, threshold = float(alarm.statistic), float(alarm.threshold)
-            place = batch.offsets[index], batch.times[index]
-            outcome.alarms.append(
-                StreamAlarm(version, detector, alarm.feature, alarm.row, statistic, threshold, *place)
-            )
+        for detector, place, alarm in watcher.score(rows, np.array(batch.times), answers, batch.requests):
+            outcome.alarms.append(_of_stream(version, detector, alarm, batch.offsets[place], batch.times[place]))
 
     def state(self) -> bytes:
         """Everything, with the offset that it belongs to."""
         document = {
             "model": self.model,
             "offset": self.offset,
+            "labels_offset": self.labels_offset,
             "time": self._time,
             "dead": self.dead,
             "unwatched": self.unwatched,
@@ -326,6 +365,7 @@ class Stream:
         if any(self._versions.find(version)[1] is Standing.PENDING for version in document["versions"]):
             raise NotYet
         self.offset, self._time = document["offset"], document["time"]
+        self.labels_offset = document["labels_offset"]
         self.dead, self.unwatched = document["dead"], document["unwatched"]
         self.alarms = deque((StreamAlarm(**alarm) for alarm in document["alarms"]), KEPT_ALARMS)
         self._recent.restore(arrays["recent"])
@@ -348,3 +388,8 @@ class Stream:
                 f"version {version}: the detector {name} can't restart exactly: it begins anew" for name in anew
             ]
             self.watchers[version] = watcher
+
+
+def _of_stream(version: str, detector: str, alarm: Alarm, offset: int, time: float) -> StreamAlarm:
+    statistic, threshold = float(alarm.statistic), float(alarm.threshold)
+    return StreamAlarm(version, detector, alarm.feature, alarm.row, statistic, threshold, offset, time)

@@ -1,25 +1,34 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""What watches one model version on one partition of its stream: detectors of what goes in and of what comes out, and
-the data's quality."""
+"""What watches one model version on one partition of its stream: detectors of what goes in and of what comes out, the
+data's quality, and how well the model does."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mlops_runtime.drift.artefact import Artefact
 from mlops_runtime.drift.embedding import from_manifest
 from mlops_runtime.drift.outputs import Outputs
+from mlops_runtime.drift.performance import PERFORMANCE, PerformanceMonitor
 from mlops_runtime.drift.protocol import Alarm, Arrays, Detector, Feature, FloatArray, Reading
 from mlops_runtime.drift.quality import Quality
 from mlops_runtime.drift.registry import detector_class
 from mlops_runtime.drift.schema import Reason, Rejected, RowReader
 
 log = logging.getLogger(__name__)
+
+
+class Found(NamedTuple):
+    """An alarm, whose it is, and the place of its row among those that were scored."""
+
+    detector: str
+    place: int
+    alarm: Alarm
 
 
 class Watcher:
@@ -45,6 +54,12 @@ class Watcher:
                 self.detectors[fitted.name] = found.load(fitted.arrays, fitted.parameters, features)
             except (KeyError, IndexError, TypeError, ValueError) as error:
                 raise ValueError(f"detector {fitted.name!r} ({fitted.kind}) can't be loaded: {error!r}") from error
+        self._performance: PerformanceMonitor | None = None
+        if artefact.performance is not None:
+            if self.outputs is None:
+                raise ValueError("performance is watched, and what the outputs are isn't told")
+            kept = artefact.performance
+            self._performance = PerformanceMonitor.load(kept.arrays, kept.parameters, self.outputs)
 
     def _features(self, of_outputs: bool) -> tuple[Feature, ...]:
         if not of_outputs:
@@ -58,8 +73,13 @@ class Watcher:
         """Whether nothing but `X` of a record is looked at."""
         return self.preprocessing is None and self.outputs is None
 
+    @property
+    def performance(self) -> PerformanceMonitor | None:
+        """None where it isn't watched, or was switched off."""
+        return None if PERFORMANCE in self.failed else self._performance
+
     def read_outputs(self, record: Mapping[str, Any]) -> FloatArray | None:
-        """A record's answers, shape (n, outputs), n 0 where it has none; None where they aren't watched.
+        """The scores of a record's answers, shape (n, numbers), n 0 where it has none; None where they aren't watched.
 
         Raises Rejected.
         """
@@ -67,14 +87,13 @@ class Watcher:
             return None
         answers = record.get("Y")
         if answers is None:
-            return np.full((0, len(self.outputs.features)), np.nan)
+            return np.full((0, self.outputs.score_width), np.nan)
         if type(answers) is not list:
             raise Rejected(Reason.WRONG_OUTPUT, "Y is no list of answers")
         try:
-            rows = [self.outputs.row(self.outputs.scores(answer)) for answer in answers]
+            return self.outputs.scores_many(answers)
         except (TypeError, ValueError) as error:
             raise Rejected(Reason.WRONG_OUTPUT, str(error)[:300]) from None
-        return np.array(rows, dtype=np.float64).reshape(len(rows), -1)
 
     def read_inputs(self, record: Mapping[str, Any], reader: RowReader, answers: FloatArray | None) -> int:
         """Add a record's rows to `reader`; returns how many. Raises Rejected, and then none is added."""
@@ -88,46 +107,79 @@ class Watcher:
         _match(answers, rows)
         return reader.extend(rows)
 
-    def score(self, rows: FloatArray, times: FloatArray, answers: FloatArray | None = None) -> list[tuple[str, Alarm]]:
-        """Take in rows, shape (n, features), of times, shape (n,), and the model's answers to them, shape (n, outputs).
+    def score(
+        self,
+        rows: FloatArray,
+        times: FloatArray,
+        answers: FloatArray | None = None,
+        requests: Sequence[tuple[str, int]] = (),
+    ) -> list[Found]:
+        """Take in rows, shape (n, features), of times, shape (n,); the scores of the model's answers to them, shape
+        (n, numbers); and whose they are: each request's id, empty where it has none, and the number of its rows.
 
-        Returns alarms by row, each with its detector's name.
+        Returns alarms in the rows' order.
         """
+        before = self.rows
         self.rows += len(rows)
         self.quality.observe(rows)
-        alarms: list[tuple[str, Alarm]] = []
+        answered = None if answers is None or self.outputs is None else self.outputs.rows(answers)
+        found: list[Found] = []
         for name, detector in self.detectors.items():
-            if name in self.failed:
+            watched = answered if name in self._of_outputs else rows
+            if name in self.failed or watched is None:
                 continue
             try:
-                if name not in self._of_outputs:
-                    alarms += [(name, alarm) for alarm in detector.score_many(rows, times)]
-                elif answers is not None:
-                    alarms += [(name, alarm) for alarm in detector.score_many(answers, times)]
+                for alarm in detector.score_many(watched, times):
+                    found.append(Found(name, min(max(alarm.row - before, 1), len(rows)) - 1, alarm))
             except Exception as error:  # A detector's fault is that detector's alone.
-                log.exception("The detector %s failed and is off", name)
-                self.failed[name] = f"{type(error).__name__}: {error}"
-        alarms.sort(key=lambda found: found[1].row)
-        return alarms
+                self._switch_off(name, error)
+        if answers is not None and (performance := self.performance):
+            try:
+                found += [Found(PERFORMANCE, *placed) for placed in performance.predicted(requests, answers)]
+            except Exception as error:
+                self._switch_off(PERFORMANCE, error)
+        found.sort(key=lambda one: one.place)
+        return found
+
+    def awaits(self, request: str) -> bool:
+        """Whether the request's answers wait for their label."""
+        performance = self.performance
+        return performance is not None and performance.awaits(request)
+
+    def label(self, request: str, label: Any) -> list[Alarm]:
+        """A label's `y`. Raises ValueError where it can't be of this model."""
+        performance = self.performance
+        return performance.labelled(request, label) if performance else []
+
+    def _switch_off(self, name: str, error: Exception) -> None:
+        log.error("The detector %s failed and is off", name, exc_info=error)
+        self.failed[name] = f"{type(error).__name__}: {error}"
 
     def readings(self) -> Iterator[tuple[str, Reading]]:
         for name, detector in self.detectors.items():
             if name not in self.failed:
                 for reading in detector.readings():
                     yield name, reading
+        if self.performance:
+            for reading in self.performance.readings():
+                yield PERFORMANCE, reading
 
     def state(self) -> Arrays:
-        """Everything learnt from the stream: `quality/...` and `detector/<name>/...`."""
+        """Everything learnt from the stream: `quality/...`, `detector/<name>/...` and `performance/...`."""
         arrays = {f"quality/{name}": values for name, values in self.quality.state().items()}
         for name, detector in self.detectors.items():
             if name not in self.failed:
                 arrays |= {f"detector/{name}/{key}": values for key, values in detector.state().items()}
+        if self.performance:
+            arrays |= {f"{PERFORMANCE}/{key}": values for key, values in self.performance.state().items()}
         return arrays
 
     def restore(self, rows: int, failed: dict[str, str], state: Arrays) -> list[str]:
         """Go on from `state()`. Returns the detectors that can't go on exactly and begin anew. Raises ValueError."""
         self.rows, self.failed = rows, dict(failed)
         self.quality.restore(_below(state, "quality/"))
+        if self.performance:
+            self.performance.restore(_below(state, f"{PERFORMANCE}/"))
         anew = []
         for name, detector in self.detectors.items():
             if name in self.failed:

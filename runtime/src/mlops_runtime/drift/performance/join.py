@@ -51,6 +51,10 @@ class LabelJoin:
         """Rows without a label so far."""
         return self._predictions.rows
 
+    def awaits(self, request: str) -> bool:
+        """Whether the request's answers are here, and its labels aren't."""
+        return key_of(request) in self._predictions
+
     def predicted(self, request: str, scores: FloatArray) -> Joined | None:
         """A request's answers, shape (n, width); what is joined by them, if their labels are there already."""
         key = key_of(request)

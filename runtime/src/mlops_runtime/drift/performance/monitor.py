@@ -43,6 +43,8 @@ from mlops_runtime.drift.protocol import (
     UnfitReference,
 )
 
+PERFORMANCE: Final = "performance"
+"""What it is called where detectors have names."""
 DEFAULTS: Final[Mapping[str, Scalar]] = {
     "window": 1000,
     "p_value": 0.001,
@@ -65,7 +67,7 @@ class PerformanceMonitor:
         self._outputs = outputs
         self._fitted = fitted
         window = options.integer("window", minimum=MINIMUM_ROWS)
-        self._width = score_width(outputs)
+        self._width = outputs.score_width
         self._map = (
             CalibrationMap(fitted["map_scores"].astype(np.float64), fitted["map_shares"].astype(np.float64))
             if outputs.kind == "probabilities"
@@ -154,22 +156,30 @@ class PerformanceMonitor:
     def waiting(self) -> int:
         return self._join.waiting
 
-    def predicted(self, request: str, answers: Sequence[Any]) -> list[Alarm]:
-        """A record's `Y`. Raises `ValueError`, and takes nothing in, where an answer isn't of this model."""
-        return self.predicted_many([request], [answers])
+    def predicted(self, requests: Sequence[tuple[str, int]], scores: FloatArray) -> list[tuple[int, Alarm]]:
+        """Answers as `outputs.scores` of all rows, shape (n, numbers), and whose they are: requests, in their order,
+        each with the number of its rows; a request without an id is estimated, and can't be joined with its label.
 
-    def predicted_many(self, requests: Sequence[str], answers: Sequence[Sequence[Any]]) -> list[Alarm]:
-        """Of several records, each at a tenth of the cost. One bad answer refuses them all: try one by one then."""
-        scores = self._outputs.scores_many([answer for rows in answers for answer in rows])
-        alarms: list[Alarm] = []
+        Returns alarms, each with the place among the rows of the one that raised it.
+        """
+        alarms: list[tuple[int, Alarm]] = []
         if self._map is not None:
+            whole, before = np.flatnonzero(np.isfinite(scores).all(axis=1)), self._answered.total
             for row, held in self._answered.take(scores):
-                alarms += self._estimated.test(row, estimate(held, self._map(held)))
+                place = int(whole[row - before - 1])
+                alarms += [(place, alarm) for alarm in self._estimated.test(row, estimate(held, self._map(held)))]
         start = 0
-        for request, rows in zip(requests, answers, strict=True):
-            alarms += self._compare(self._join.predicted(request, scores[start : start + len(rows)]))
-            start += len(rows)
+        for request, rows in requests:
+            end = start + rows
+            if request:
+                joined = self._join.predicted(request, scores[start:end])
+                alarms += [(end - 1, alarm) for alarm in self._compare(joined)]
+            start = end
         return alarms
+
+    def awaits(self, request: str) -> bool:
+        """Whether the request's answers wait for their label."""
+        return self._join.awaits(request)
 
     def labelled(self, request: str, label: Any) -> list[Alarm]:
         """A label's `y`: one value, or one for each row. Raises `ValueError` where it can't be of this model."""
@@ -242,10 +252,6 @@ def measures(outputs: Outputs) -> tuple[str, ...]:
     if not outputs.is_classification:
         return REGRESSION
     return (*CLASSIFICATION, "log_loss") if outputs.kind == "probabilities" else CLASSIFICATION
-
-
-def score_width(outputs: Outputs) -> int:
-    return {"probabilities": len(outputs.classes), "label": 1}.get(outputs.kind, outputs.width)
 
 
 def realise(outputs: Outputs, scores: FloatArray, labels: FloatArray) -> dict[str, float]:

@@ -23,6 +23,11 @@ class Recent:
         whole = rows[np.isfinite(rows).all(axis=1)]
         return self._window.take(whole, np.zeros(len(whole)))
 
+    @property
+    def total(self) -> int:
+        """Rows that had all their values, since the beginning."""
+        return self._window.total
+
     def held(self) -> FloatArray:
         return self._window.held()
 

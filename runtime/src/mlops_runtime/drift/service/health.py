@@ -75,6 +75,7 @@ def state(loop: Loop, catalogue: Catalogue) -> dict[str, Any]:
             place["partitions"][str(held.key[1])] = {
                 "offset": held.offset,
                 "committed": held.committed,
+                "labels_offset": stream.labels_offset,
                 "lag": held.lag,
                 "digest": stream.digest(),
                 "dead": dict(stream.dead),
@@ -85,6 +86,7 @@ def state(loop: Loop, catalogue: Catalogue) -> dict[str, Any]:
                     version: {
                         "rows": watcher.rows,
                         "failed": dict(watcher.failed),
+                        "performance": watcher.performance.metrics() if watcher.performance else {},
                         "readings": [
                             {"detector": name, **asdict(reading), "ratio": reading.ratio}
                             for name, reading in watcher.readings()

@@ -47,6 +47,7 @@ class Entry:
 
     key: Key
     offset: int
+    labels_offset: int | None
     packed: bytes
     letters: Sequence[Letter] = field(default=())
 

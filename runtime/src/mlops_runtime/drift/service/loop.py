@@ -13,14 +13,16 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from mlops_runtime.contracts.prediction_record import topic as topic_of
+from mlops_runtime.drift.performance import PERFORMANCE
 from mlops_runtime.drift.service.catalogue import Catalogue
+from mlops_runtime.drift.service.labels import Labels
 from mlops_runtime.drift.service.partitions import Held, Partitions, go_on, hold_back
 from mlops_runtime.drift.service.problems import BROKER, Problems
 from mlops_runtime.drift.service.settings import Settings
 from mlops_runtime.drift.service.snapshots import Key, Snapshots
 from mlops_runtime.drift.service.takeover import Takeover
 from mlops_runtime.drift.service.writer import Writer
-from mlops_runtime.drift.stream import Standing
+from mlops_runtime.drift.stream import Standing, StreamAlarm
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,7 @@ class Loop:
                 "error_cb": self._broker_error,
             }
         )
+        self._labels = Labels(broker, settings.group, settings.prefix, self.problems)
         self._snapshots = Snapshots(broker, settings.state_topic, settings.group)
         self._takeover = Takeover(settings, catalogue, self._snapshots, self.problems, self._stopped)
         self._writer = Writer(settings, self._consumer, self.partitions, self.lock, self.problems)
@@ -94,6 +97,7 @@ class Loop:
             with self.lock:
                 self.partitions.clear()
             self._consumer.close()
+            self._labels.close()
             self._snapshots.close()
 
     def _turn(self) -> None:
@@ -107,6 +111,8 @@ class Loop:
         if message is not None:
             messages = [message, *self._consumer.consume(BATCH - 1, 0)]
             self._take(messages)
+        for held, alarm in self._labels.take(self.lock):
+            _tell(held, alarm)
         now = time.monotonic()
         if now - self._ticked >= _TICK:
             self._ticked = now
@@ -136,18 +142,7 @@ class Loop:
             self._begun = True
             log.info("The first message is scored")
         for alarm in alarms:
-            log.warning(
-                "Drift of model %s version %s: %s%s is %.4g, above %.4g, at row %d (%s [%d] %d)",
-                held.stream.model,
-                alarm.version,
-                alarm.detector,
-                f" of {alarm.feature}" if alarm.feature else "",
-                alarm.statistic,
-                alarm.threshold,
-                alarm.row,
-                *held.key,
-                alarm.offset,
-            )
+            _tell(held, alarm)
         if waits_at is not None:
             held.waits = True
             hold_back(self._consumer, held, waits_at)
@@ -160,6 +155,7 @@ class Loop:
                 if held.waits and held.restore() and held.stream.resolved():
                     held.waits = False
                     go_on(self._consumer, held)
+        self._labels.follow(self.partitions, self.lock)
         for topic in [topic for topic, at in self._topic_errors.items() if now - at > _TOPIC_ERROR_SECONDS]:
             del self._topic_errors[topic]
             self.problems.over(topic)
@@ -250,3 +246,19 @@ class Loop:
     def _broker_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN or not self.joined:
             self.problems.say(BROKER, error.str())
+
+
+def _tell(held: Held, alarm: StreamAlarm) -> None:
+    log.warning(
+        "%s of model %s version %s: %s%s is %.4g, above %.4g, at row %d (%s [%d] %d)",
+        "Loss" if alarm.detector == PERFORMANCE else "Drift",
+        held.stream.model,
+        alarm.version,
+        alarm.detector,
+        f" of {alarm.feature}" if alarm.feature else "",
+        alarm.statistic,
+        alarm.threshold,
+        alarm.row,
+        *held.key,
+        alarm.offset,
+    )

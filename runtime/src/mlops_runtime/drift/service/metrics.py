@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from mlops_runtime.contracts import metrics
+from mlops_runtime.drift.performance import PERFORMANCE
 from mlops_runtime.drift.protocol import Reading
 from mlops_runtime.drift.service.loop import Loop
 from mlops_runtime.drift.service.partitions import Held
@@ -33,6 +34,10 @@ class Seen:
     """Version, feature, missing, invalid."""
     dead: dict[str, int]
     unwatched: dict[str, int]
+    performance: list[tuple[str, str, float]]
+    """Version, measure, its value."""
+    labels: list[tuple[str, str, int]]
+    """Version, what became of labels and of the predictions that wait for them, how many."""
     lag: int
     age: float
 
@@ -46,6 +51,18 @@ class Seen:
             [(version, *found) for version, watcher in watchers.items() for found in watcher.quality.ratios()],
             dict(held.stream.dead),
             dict(held.stream.unwatched),
+            [
+                (version, *found)
+                for version, watcher in watchers.items()
+                if watcher.performance
+                for found in watcher.performance.metrics().items()
+            ],
+            [
+                (version, *found)
+                for version, watcher in watchers.items()
+                if watcher.performance
+                for found in watcher.performance.counts.items()
+            ],
             held.lag,
             time.monotonic() - held.snapshot_at if held.dirty else 0.0,
         )
@@ -62,7 +79,7 @@ class Collector:
         for held in self._loop.partitions:
             with self._loop.lock:
                 seen.append(Seen.of(held))
-        yield from [*_readings(seen), *_rows(seen), *_quality(seen), *_progress(seen)]
+        yield from [*_readings(seen), *_rows(seen), *_quality(seen), *_performance(seen), *_progress(seen)]
 
 
 def worst_readings(seen: list[Seen]) -> dict[_Place, Reading]:
@@ -94,7 +111,8 @@ def _readings(seen: list[Seen]) -> list[Metric]:
         ratio.add_metric(place, reading.ratio)
         detected.add_metric(place, float(reading.drifting))
         events.add_metric(place, reading.events)
-        largest[place[0]] = max(largest.get(place[0], 0.0), reading.ratio)
+        if place[2] != PERFORMANCE:
+            largest[place[0]] = max(largest.get(place[0], 0.0), reading.ratio)
     for model, most in largest.items():
         value.add_metric([model], most)
     return [statistic, threshold, ratio, detected, events, value]
@@ -141,6 +159,28 @@ def _quality(seen: list[Seen]) -> list[Metric]:
         missing.add_metric(place, pair[0])
         invalid.add_metric(place, pair[1])
     return [missing, invalid]
+
+
+def _performance(seen: list[Seen]) -> list[Metric]:
+    """A measure is the mean of the partitions': each has its share of the same stream."""
+    measured = GaugeMetricFamily(
+        metrics.MODEL_PERFORMANCE, "Over the newest rows.", labels=["model", "version", "metric"]
+    )
+    labels = CounterMetricFamily(
+        metrics.MODEL_LABELS, "What became of predictions and labels.", labels=["model", "version", "outcome"]
+    )
+    values: dict[tuple[str, str, str], list[float]] = {}
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for partition in seen:
+        for version, name, value in partition.performance:
+            values.setdefault((partition.model, version, name), []).append(value)
+        for version, outcome, count in partition.labels:
+            counts[partition.model, version, outcome] += count
+    for place, of_partitions in values.items():
+        measured.add_metric(place, sum(of_partitions) / len(of_partitions))
+    for counted, total in counts.items():
+        labels.add_metric(counted, total)
+    return [measured, labels]
 
 
 def _progress(seen: list[Seen]) -> list[Metric]:

@@ -14,7 +14,7 @@ from confluent_kafka import Message as KafkaMessage
 from mlops_runtime.contracts.prediction_record import dead_topic
 from mlops_runtime.drift.service.ledger import Entry, Letter, letter
 from mlops_runtime.drift.service.snapshots import Key
-from mlops_runtime.drift.stream import NotYet, Stream, StreamAlarm
+from mlops_runtime.drift.stream import DeadLetter, NotYet, Stream, StreamAlarm
 
 LETTER_BYTES = 8 * 2**20
 """Of letters that wait for the next snapshot; beyond, it is made at once."""
@@ -34,6 +34,8 @@ class Held:
     letter_bytes: int = 0
     committed: int | None = None
     """The offset of the newest snapshot."""
+    labels_committed: int | None = None
+    """That of its labels."""
     snapshot_at: float = field(default_factory=time.monotonic)
     waits: bool = False
     """It is paused, for a version that isn't known yet."""
@@ -58,7 +60,8 @@ class Held:
 
     @property
     def dirty(self) -> bool:
-        return self.stream.offset is not None and self.stream.offset != self.committed
+        at, labels_at = self.stream.offset, self.stream.labels_offset
+        return at is not None and (at, labels_at) != (self.committed, self.labels_committed)
 
     def restore(self) -> bool:
         """Take up the state that waits. False: it must wait on."""
@@ -68,7 +71,7 @@ class Held:
             except NotYet:
                 return False
             self.packed = None
-            self.committed = self.stream.offset
+            self.committed, self.labels_committed = self.stream.offset, self.stream.labels_offset
         return True
 
     def take(self, messages: Sequence[KafkaMessage], prefix: str) -> tuple[list[StreamAlarm], int | None]:
@@ -78,21 +81,35 @@ class Held:
         if taken and taken[0][0] < begin:  # What was fetched before a pause.
             taken = [message for message in taken if message[0] >= begin]
         outcome = self.stream.take(taken)
-        if outcome.dead:
-            originals = {message.offset(): message for message in messages}
-            topic = dead_topic(self.stream.model, prefix)
-            for dead in outcome.dead:
-                made = letter(topic, self.key, originals[dead.offset], dead.reason, dead.detail)
-                self.letters.append(made)
-                self.letter_bytes += len(made.value or b"") + 500
+        self._bury(outcome.dead, messages, self.key, prefix)
         return outcome.alarms, outcome.held
 
+    def take_labels(self, messages: Sequence[KafkaMessage], source: Key, prefix: str) -> list[StreamAlarm]:
+        """Labels from the partition `source`; returns the alarms."""
+        outcome = self.stream.take_labels(
+            [(message.offset() or 0, message.timestamp()[1], message.value()) for message in messages]
+        )
+        self._bury(outcome.dead, messages, source, prefix)
+        return outcome.alarms
+
+    def _bury(self, dead: Sequence[DeadLetter], messages: Sequence[KafkaMessage], source: Key, prefix: str) -> None:
+        if not dead:
+            return
+        originals = {message.offset(): message for message in messages}
+        topic = dead_topic(self.stream.model, prefix)
+        for one in dead:
+            made = letter(topic, source, originals[one.offset], one.reason, one.detail)
+            self.letters.append(made)
+            self.letter_bytes += len(made.value or b"") + 500
+
     def entry(self) -> Entry:
-        return Entry(self.key, self.offset, self.stream.state(), tuple(self.letters))
+        stream = self.stream
+        return Entry(self.key, self.offset, stream.labels_offset, stream.state(), tuple(self.letters))
 
     def done(self, entry: Entry) -> None:
         """The entry is committed."""
-        self.committed, self.snapshot_at = entry.offset, time.monotonic()
+        self.committed, self.labels_committed = entry.offset, entry.labels_offset
+        self.snapshot_at = time.monotonic()
         del self.letters[: len(entry.letters)]
         self.letter_bytes = sum(len(made.value or b"") + 500 for made in self.letters)
 

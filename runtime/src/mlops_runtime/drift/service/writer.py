@@ -153,7 +153,8 @@ class Writer:
             self._doubt = _Doubt(doubt.sent, _beside(self._committed, self._ledger, doubt.sent.entries))
             return False
         for held, entry in zip(doubt.sent.held, doubt.sent.entries, strict=True):
-            if committed.get(entry.key) == entry.offset:
+            # Where only labels came, the offset doesn't tell: it is written again.
+            if committed.get(entry.key) == entry.offset != held.committed:
                 self._done(held, entry)
         return True
 
