@@ -28,9 +28,11 @@ sys.path[:0] = [str(ROOT / "tests" / "servers"), str(ROOT / "runtime" / "src")]
 
 from kafka import Kafka  # noqa: E402
 from mlflow import Mlflow  # noqa: E402
+from mlops_runtime.contracts.mlflow import Mlflow as Client  # noqa: E402
+from mlops_runtime.contracts.mlflow import MlflowError  # noqa: E402
+from mlops_runtime.contracts.settings import Tracking  # noqa: E402
 from mlops_runtime.drift.archive.chunk import LABELS, RECORDS  # noqa: E402
 from mlops_runtime.drift.archive.loop import Loop  # noqa: E402
-from mlops_runtime.drift.archive.proxy import Proxy, ProxyError  # noqa: E402
 from mlops_runtime.drift.archive.reader import DamagedFile, read  # noqa: E402
 from mlops_runtime.drift.archive.settings import Settings  # noqa: E402
 from mlops_runtime.drift.archive.store import Store  # noqa: E402
@@ -63,8 +65,8 @@ class Site:
         for made in admin.create_topics([NewTopic(topic, 1, 1) for topic in self.topics]).values():
             made.result(60)
         self.declare({})
-        self.proxy = Proxy(mlflow.uri, USER, PASSWORD)
-        self.store = Store(self.proxy)
+        self.client = Client(Tracking(mlflow.uri, USER, PASSWORD))
+        self.store = Store(self.client)
         self._producer = Producer({"bootstrap.servers": kafka.address, "linger.ms": 5})
 
     def declare(self, archive: dict[str, str] | None) -> None:
@@ -75,7 +77,7 @@ class Site:
 
     def settings(self, **more: Any) -> Settings:
         given = {"seconds": 0.3, "poll_seconds": 0.5, "group": f"archive.{self.model}", **more}
-        return Settings({"bootstrap.servers": self.kafka.address}, self.mlflow.uri, USER, PASSWORD, **given)
+        return Settings({"bootstrap.servers": self.kafka.address}, Tracking(self.mlflow.uri, USER, PASSWORD), **given)
 
     def send(self, first: int, last: int, version: str = "1", when: datetime = NOW, **more: Any) -> None:
         for number in range(first, last):
@@ -130,8 +132,8 @@ def site(kafka: Kafka, mlflow: Mlflow, request: pytest.FixtureRequest) -> Iterat
 def start(site: Site) -> Iterator[Callable[..., Loop]]:
     loops: list[Loop] = []
 
-    def make(proxy: Proxy | None = None, **settings: Any) -> Loop:
-        loops.append(Loop(site.settings(**settings), proxy or site.proxy))
+    def make(mlflow: Client | None = None, **settings: Any) -> Loop:
+        loops.append(Loop(site.settings(**settings), mlflow or site.client))
         return loops[-1]
 
     yield make
@@ -219,18 +221,18 @@ def test_while_mlflow_is_away_nothing_is_lost_and_little_is_held(
 ) -> None:
     monkeypatch.setattr("mlops_runtime.drift.archive.loop._RETRY_SECONDS", 0.2)
 
-    class Away(Proxy):
+    class Away(Client):
         away = False
 
         def put(self, path: str, body: bytes) -> None:
             if self.away:
-                raise ProxyError("PUT: connection refused")
+                raise MlflowError("PUT: connection refused")
             super().put(path, body)
 
-    proxy = Away(site.mlflow.uri, USER, PASSWORD)
+    client = Away(Tracking(site.mlflow.uri, USER, PASSWORD))
     bound = 200_000
-    loop = start(proxy, held_bytes=bound)
-    proxy.away = True
+    loop = start(client, held_bytes=bound)
+    client.away = True
     site.send(0, 3000)
     most = 0
     for _ in range(30):
@@ -238,7 +240,7 @@ def test_while_mlflow_is_away_nothing_is_lost_and_little_is_held(
         most = max(most, sum(growing.bytes for growing in loop._growing.values()))
     assert bound < most < bound + 100 * 600 and stored(loop, site) == 0
     assert "refused" in loop.problem and loop.counts["failures",] >= 1
-    proxy.away = False
+    client.away = False
     site.until(loop, lambda: stored(loop, site) == 6000)
     assert not loop.problem and len(site.rows()) == 6000 and site.committed()[0] == 3000
 
@@ -265,8 +267,8 @@ def test_a_file_that_was_changed_is_refused(site: Site, start: Callable[..., Loo
     site.until(loop, lambda: stored(loop, site) == 2)
     (manifest,) = site.store.manifests(site.model, RECORDS)
     path = manifest["files"][0]["path"]
-    root = site.proxy.experiment("mlops-stream")
-    site.proxy.put(f"{root}/stream/{site.model}/{path}", b"something else")
+    root = site.client.experiment("mlops-stream")
+    site.client.put(f"{root}/stream/{site.model}/{path}", b"something else")
     with pytest.raises(DamagedFile, match=path):
         site.rows()
 
@@ -276,11 +278,11 @@ def test_others_may_not_read_it(site: Site, start: Callable[..., Loop]) -> None:
     loop = start()
     site.until(loop, lambda: stored(loop, site) == 2)
     site.mlflow.add_user("stranger", "a-stranger-password")
-    root = site.proxy.experiment("mlops-stream")
-    stranger = Proxy(site.mlflow.uri, "stranger", "a-stranger-password")
+    root = site.client.experiment("mlops-stream")
+    stranger = Client(Tracking(site.mlflow.uri, "stranger", "a-stranger-password"))
     for refused in (stranger.get, stranger.delete, lambda path: stranger.put(path, b"")):
         (manifest,) = site.store.manifests(site.model, RECORDS)
-        with pytest.raises(ProxyError, match="403"):
+        with pytest.raises(MlflowError, match="403"):
             refused(f"{root}/stream/{site.model}/{manifest['files'][0]['path']}")
     assert len(site.rows()) == 2
 

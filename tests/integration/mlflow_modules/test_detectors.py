@@ -17,6 +17,7 @@ from mlflow_server import ROOT, Call, Proxy, Server
 
 sys.path.insert(0, str(ROOT / "runtime" / "src"))
 
+from mlops_runtime.contracts.settings import Tracking
 from mlops_runtime.drift.artefact import Artefact
 from mlops_runtime.drift.fitting import fit
 from mlops_runtime.drift.service.mlflow import Registry
@@ -125,9 +126,7 @@ def test_the_service_takes_what_was_kept_as_a_user_that_may_only_read(
     options: dict[str, Any] = {"name": "served", "path": str(tiny), "drift": str(tmp_path / "fitted")}
     settings = Settings(
         broker={},
-        tracking_uri=server.uri,
-        tracking_username="drift",
-        tracking_password="drifts-password",
+        tracking=Tracking(server.uri, "drift", "drifts-password"),
         state_directory=tmp_path / "state",
     )
     declared = [{"kind": "ewma", "expected_run_time": 100}]

@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -16,12 +17,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 import pytest
 from mlops_runtime.contracts.broker import BrokerSettingsError
+from mlops_runtime.contracts.settings import SettingsError, Tracking
 from mlops_runtime.drift.artefact import Artefact
 from mlops_runtime.drift.fitting import fit
 from mlops_runtime.drift.service.catalogue import Catalogue, SourceError, Versions
 from mlops_runtime.drift.service.directory import Directory
 from mlops_runtime.drift.service.mlflow import Registry
-from mlops_runtime.drift.service.settings import Settings, SettingsError, read_settings
+from mlops_runtime.drift.service.settings import Settings, read_settings
 from mlops_runtime.drift.stream import Standing
 
 PROXY = "/api/2.0/mlflow-artifacts/artifacts"
@@ -113,9 +115,7 @@ def registry(mlflow: MLflow, tmp_path: Path) -> Registry:
     return Registry(
         Settings(
             {},
-            tracking_uri=mlflow.address,
-            tracking_username="drift",
-            tracking_password="secret",
+            tracking=Tracking(mlflow.address, "drift", "secret"),
             state_directory=tmp_path / "state",
         )
     )
@@ -172,7 +172,7 @@ def test_a_path_out_of_the_run_is_refused(mlflow: MLflow, tmp_path: Path, name: 
     mlflow.model("m", SPEC, champion="1")
     mlflow.files[f"1/run-1/artifacts/drift/{name}"] = b"x"
     found = registry(mlflow, tmp_path).read()["m"]
-    assert "no path below the run" in found.problems["1"]
+    assert "no path below" in found.problems["1"]
 
 
 def test_an_answer_that_is_none(mlflow: MLflow, tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_settings(tmp_path: Path) -> None:
         "MLOPS_DRIFT_SNAPSHOT_SECONDS": "2.5",
     }
     found = read_settings(env)
-    assert (found.state_topic, found.snapshot_seconds, found.tracking_password) == ("p.__drift_state", 2.5, "secret")
+    assert (found.state_topic, found.snapshot_seconds, found.tracking.password) == ("p.__drift_state", 2.5, "secret")
     assert "secret" not in repr(found)
     for name, value, says in (
         ("MLOPS_DRIFT_SNAPSHOT_SECONDS", "soon", "MLOPS_DRIFT_SNAPSHOT_SECONDS: 'soon' is not a number"),
@@ -270,3 +270,26 @@ def test_settings(tmp_path: Path) -> None:
             read_settings({**env, name: value})
     with pytest.raises(BrokerSettingsError, match="MLOPS_BROKER"):
         read_settings({**env, "MLOPS_BROKER": ""})
+
+
+def test_another_artefact_of_the_same_version_is_taken_up(mlflow: MLflow, tmp_path: Path) -> None:
+    mlflow.model("m", SPEC, champion="1")
+    source = registry(mlflow, tmp_path)
+    first = source.read()["m"].versions["1"]
+    assert isinstance(first, Artefact)
+    _look_again(source)
+    asked = len(mlflow.requests)
+    assert source.read()["m"].versions["1"] is first
+    assert not any("artifacts" in path for path in mlflow.requests[asked:])  # one look at the tag is enough
+    mlflow.version_tags["mlops.drift.sha256"] = "0" * 64
+    _look_again(source)
+    assert source.read()["m"].versions["1"] is Standing.UNWATCHED  # what is there isn't what was registered
+    mlflow.version_tags["mlops.drift.sha256"] = first.sha256
+    _look_again(source)
+    again = source.read()["m"].versions["1"]
+    assert isinstance(again, Artefact)
+    assert again.sha256 == first.sha256
+
+
+def _look_again(source: Registry) -> None:
+    source._versions = {key: replace(found, again_at=0.0) for key, found in source._versions.items()}

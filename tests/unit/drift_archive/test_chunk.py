@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlops_runtime.contracts.settings import SettingsError
 from mlops_runtime.drift.archive.catalogue import archived_models
 from mlops_runtime.drift.archive.chunk import LABELS, RECORDS, File, Message, files_of
 from mlops_runtime.drift.archive.columns import column, concatenate, values_of
-from mlops_runtime.drift.archive.settings import SettingsError, duration, read_settings
+from mlops_runtime.drift.archive.settings import duration, read_settings
 
 MORNING = datetime(2026, 11, 24, 5, 19, 31, tzinfo=UTC)
 MS = int(MORNING.timestamp() * 1000)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import multiprocessing
 import os
@@ -13,9 +14,11 @@ from typing import Any
 
 import pytest
 from mlops_runtime.contracts.digest import digest_of_files, file_digest, tree_digest
+from mlops_runtime.contracts.mlflow import Mlflow, MlflowError
+from mlops_runtime.contracts.settings import Tracking
 from mlops_runtime.serving import fetch
 from mlops_runtime.serving.cache import Cache, CacheError
-from mlops_runtime.serving.registry import Credentials, Registry, RegistryError
+from mlops_runtime.serving.registry import download, registered_digest
 
 
 def write(root: Path, files: dict[str, bytes]) -> None:
@@ -108,18 +111,18 @@ def test_credentials_from_files_are_sent_and_never_shown(stand_in: Any, env: dic
     (tmp_path / "password").write_text("s3cret\n")
     env |= {"MLFLOW_TRACKING_USERNAME": "serving", "MLFLOW_TRACKING_PASSWORD_FILE": str(tmp_path / "password")}
     fetch.fetch_model(env)
-    assert stand_in.authorization == Credentials("serving", "s3cret").header()
+    assert stand_in.authorization == "Basic " + base64.b64encode(b"serving:s3cret").decode()
     stand_in.faults = [403]
-    with pytest.raises(RegistryError) as raised:
-        Registry(stand_in.address.replace("//", "//user:s3cret@")).digest("m", "1")
+    with pytest.raises(MlflowError) as raised:
+        registered_digest(Mlflow(Tracking(stand_in.address.replace("//", "//user:s3cret@"))), "m", "1")
     assert "s3cret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "a/../../b", "."])
 def test_paths_that_lead_elsewhere_are_refused(stand_in: Any, tmp_path: Path, name: str) -> None:
     stand_in._list = lambda _directory: [{"path": name, "is_dir": False}]
-    with pytest.raises(RegistryError, match="no path below the model"):
-        Registry(stand_in.address).download("m", "1", tmp_path / "target")
+    with pytest.raises(MlflowError, match="no path below"):
+        download(Mlflow(Tracking(stand_in.address)), "m", "1", tmp_path / "target")
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/model", "file:///srv/model"])

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mlops_runtime.contracts import environment
+from mlops_runtime.contracts.settings import SettingsError, from_file
 
 
-class BrokerSettingsError(ValueError):
-    """A variable that can't be used: its name, and what is wrong with it."""
+class BrokerSettingsError(SettingsError):
+    """A variable about the broker that can't be used."""
 
 
 def client_settings(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -58,9 +59,9 @@ def _password(environ: Mapping[str, str]) -> str:
             "the file that holds the user's password"
         )
     try:
-        password = Path(path).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BrokerSettingsError(f"{environment.BROKER_PASSWORD_FILE}: {error}") from error
+        password = from_file(environ, "", environment.BROKER_PASSWORD_FILE)
+    except SettingsError as error:
+        raise BrokerSettingsError(str(error)) from error
     if not password:
         raise BrokerSettingsError(f"{environment.BROKER_PASSWORD_FILE}: {path} is empty")
     return password

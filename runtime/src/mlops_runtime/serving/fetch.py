@@ -18,8 +18,10 @@ from pathlib import Path
 
 from mlops_runtime.contracts import environment
 from mlops_runtime.contracts.digest import TAG
+from mlops_runtime.contracts.mlflow import Mlflow, MlflowError
+from mlops_runtime.contracts.settings import SettingsError, read_tracking
 from mlops_runtime.serving.cache import Cache, CacheError
-from mlops_runtime.serving.registry import Credentials, Registry, RegistryError
+from mlops_runtime.serving.registry import download, registered_digest
 
 log = logging.getLogger(__name__)
 
@@ -56,19 +58,19 @@ def fetch_model(env: Mapping[str, str], report: Callable[[str], None] = lambda _
             path = cache.get(digest, lambda target: _download(env, name, version, target, report))
             log.info("Model %s version %s is in %s (%.1f s)", name, version, path, time.monotonic() - started)
             return path
-        except RegistryError as error:
+        except MlflowError as error:
             if not error.passing or time.monotonic() + pause > deadline:
                 raise FetchError(f"model {name} version {version}: {error}") from error
             report(f"the model can't be fetched yet: {error}")
             log.warning("%s; trying again", error)
             time.sleep(pause)
             pause = min(pause * 2, 10.0)
-        except (CacheError, OSError) as error:
+        except (CacheError, SettingsError, OSError) as error:
             raise FetchError(f"model {name} version {version}: {error}") from error
 
 
 def _registered_digest(env: Mapping[str, str], name: str, version: str) -> str:
-    digest = _registry(env).digest(name, version)
+    digest = registered_digest(_mlflow(env), name, version)
     if digest is None:
         raise FetchError(
             f"model {name} version {version} can't be checked: it has no tag {TAG}, "
@@ -79,26 +81,14 @@ def _registered_digest(env: Mapping[str, str], name: str, version: str) -> str:
 
 def _download(env: Mapping[str, str], name: str, version: str, target: Path, report: Callable[[str], None]) -> None:
     report("the model is being fetched")
-    _registry(env).download(name, version, target)
+    download(_mlflow(env), name, version, target)
 
 
-def _registry(env: Mapping[str, str]) -> Registry:
-    uri = env.get(environment.TRACKING_URI)
-    if not uri:
+def _mlflow(env: Mapping[str, str]) -> Mlflow:
+    tracking = read_tracking(env)
+    if not tracking.uri:
         raise FetchError(f"{environment.TRACKING_URI} is not set, and the model is not in the cache")
-    username = _value(env, environment.TRACKING_USERNAME, environment.TRACKING_USERNAME_FILE)
-    password = _value(env, environment.TRACKING_PASSWORD, environment.TRACKING_PASSWORD_FILE)
-    return Registry(uri, Credentials(username, password) if username else None)
-
-
-def _value(env: Mapping[str, str], name: str, file_name: str) -> str:
-    path = env.get(file_name)
-    if not path:
-        return env.get(name, "")
-    try:
-        return Path(path).read_text().strip()
-    except OSError as error:
-        raise FetchError(f"{file_name}: {error}") from error
+    return Mlflow(tracking)
 
 
 def main(command: list[str]) -> int:

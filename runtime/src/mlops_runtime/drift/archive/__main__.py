@@ -9,11 +9,12 @@ import os
 import signal
 import sys
 
-from mlops_runtime.contracts.broker import BrokerSettingsError
+from mlops_runtime.contracts.mlflow import MlflowError
+from mlops_runtime.contracts.settings import SettingsError
 from mlops_runtime.drift.archive.loop import Loop
-from mlops_runtime.drift.archive.proxy import ProxyError
-from mlops_runtime.drift.archive.settings import SettingsError, read_settings
-from mlops_runtime.drift.archive.web import Web
+from mlops_runtime.drift.archive.metrics import Collector, health
+from mlops_runtime.drift.archive.settings import read_settings
+from mlops_runtime.drift.web import Web, as_json
 
 log = logging.getLogger("mlops_runtime.drift.archive")
 
@@ -23,12 +24,13 @@ def main() -> int:
     try:
         settings = read_settings(os.environ)
         loop = Loop(settings)
-    except (SettingsError, BrokerSettingsError, ProxyError) as error:
+    except (SettingsError, MlflowError) as error:
         log.error("%s", error)
         return 2
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.stop())
-    web = Web(loop, settings.port)
+    pages = {f"/health/{what}": lambda what=what: as_json(*health(loop, what)) for what in ("live", "ready")}
+    web = Web(Collector(loop), pages, settings.port)
     web.start()
     log.info("Port %d", web.port)
     try:

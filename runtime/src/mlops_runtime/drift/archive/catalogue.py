@@ -4,27 +4,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from mlops_runtime.drift.archive.proxy import Proxy
+from mlops_runtime.contracts.mlflow import SPEC_TAG, Mlflow, spec_of
 from mlops_runtime.drift.archive.settings import duration
 
 log = logging.getLogger(__name__)
 
-SPEC_TAG: Final = "mlops.spec"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 """What is a topic's name as well as a directory's."""
 
 
-def archived_models(proxy: Proxy, default: timedelta | None) -> dict[str, timedelta | None]:
-    """Retention by model; None: for ever. Raises `ProxyError`."""
+def archived_models(mlflow: Mlflow, default: timedelta | None) -> dict[str, timedelta | None]:
+    """Retention by model; None: for ever. Raises `MlflowError`."""
     found: dict[str, timedelta | None] = {}
-    for model in proxy.registered_models():
+    for model in mlflow.registered_models():
         archive = _archive(model)
         if archive is None:
             continue
@@ -38,13 +36,11 @@ def archived_models(proxy: Proxy, default: timedelta | None) -> dict[str, timede
 
 def _archive(model: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The declaration's `drift.archive`; None where the stream isn't to be kept."""
-    text = next((tag.get("value", "") for tag in model.get("tags", []) if tag.get("key") == SPEC_TAG), "")
     try:
-        spec = json.loads(text) if text else {}
+        drift = spec_of(model).get("drift")
     except ValueError:
         log.warning("Model %s: its tag %s is no JSON", model.get("name"), SPEC_TAG)
         return None
-    drift = spec.get("drift") if isinstance(spec, dict) else None
     archive = drift.get("archive") if isinstance(drift, dict) else None
     if archive is True:
         return {}

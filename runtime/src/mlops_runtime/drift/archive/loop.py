@@ -19,10 +19,10 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from mlops_runtime.contracts.mlflow import Mlflow, MlflowError
 from mlops_runtime.contracts.prediction_record import labels_topic, topic
 from mlops_runtime.drift.archive.catalogue import archived_models
 from mlops_runtime.drift.archive.chunk import LABELS, RECORDS, Message, files_of
-from mlops_runtime.drift.archive.proxy import Proxy, ProxyError
 from mlops_runtime.drift.archive.settings import Settings
 from mlops_runtime.drift.archive.store import Chunk, Store
 
@@ -52,10 +52,10 @@ class Growing:
 class Loop:
     """`counts` and `problem` may be read from other threads."""
 
-    def __init__(self, settings: Settings, proxy: Proxy | None = None) -> None:
+    def __init__(self, settings: Settings, mlflow: Mlflow | None = None) -> None:
         self._settings = settings
-        self._proxy = proxy or Proxy(settings.tracking_uri, settings.tracking_username, settings.tracking_password)
-        self._store = Store(self._proxy, settings.experiment)
+        self._mlflow = mlflow or Mlflow(settings.tracking)
+        self._store = Store(self._mlflow, settings.experiment)
         self._consumer = Consumer(
             {
                 **settings.broker,
@@ -113,9 +113,9 @@ class Loop:
     def _look(self) -> None:
         """Which topics there are to read, by the registry and the broker."""
         try:
-            self._models = archived_models(self._proxy, self._settings.retention)
+            self._models = archived_models(self._mlflow, self._settings.retention)
             there = self._consumer.list_topics(timeout=10).topics
-        except ProxyError as error:
+        except MlflowError as error:
             self._failed(str(error))
             return
         except KafkaException as error:
@@ -211,7 +211,7 @@ class Loop:
             self._consumer.commit(
                 offsets=[TopicPartition(name, partition, messages[-1].offset + 1)], asynchronous=False
             )
-        except ProxyError as error:
+        except MlflowError as error:
             self._failed(str(error))
             return False
         except KafkaException as error:
@@ -248,7 +248,7 @@ class Loop:
                 continue
             try:
                 count = self._store.delete_before(model, (datetime.now(UTC) - retention).date())
-            except ProxyError as error:
+            except MlflowError as error:
                 self._failed(str(error))
                 self._clean_at = time.monotonic() + _RETRY_SECONDS
                 continue

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The archive read back: a model's predictions of a span of time with their labels. What a retraining begins with.
 
-from mlops_runtime.drift.archive.proxy import Proxy
+from mlops_runtime.contracts.mlflow import Mlflow
+from mlops_runtime.contracts.settings import Tracking
 from mlops_runtime.drift.archive.reader import read
 from mlops_runtime.drift.archive.store import Store
 
-table = read(Store(Proxy(uri, username, password)), "phishing", since, until)
+table = read(Store(Mlflow(Tracking(uri, username, password))), "phishing", since, until)
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mlops_runtime.contracts.mlflow import MlflowError
 from mlops_runtime.drift.archive.chunk import LABELS, RECORDS
 from mlops_runtime.drift.archive.columns import column, concatenate, values_of
-from mlops_runtime.drift.archive.proxy import ProxyError
 from mlops_runtime.drift.archive.store import Store
 
 _DAY = timedelta(days=1)
@@ -39,7 +40,7 @@ def read(store: Store, model: str, since: datetime, until: datetime, version: st
     Columns: id, version, ts, row (within its request), partition, offset; `x.<name>` for each feature and `y.<number>`
     for each value of the answer, `Y` and `payload` for what has no rows; embedding; and label, null where none came
     yet. A request's label is one value for all its rows, or one for each; of several the latest counts. Labels are
-    taken whenever they came. Raises `DamagedFile`, and `ProxyError`.
+    taken whenever they came. Raises `DamagedFile`, and `MlflowError`.
     """
     since, until = since.astimezone(UTC), until.astimezone(UTC)
     tables = []
@@ -75,7 +76,7 @@ def _tables(
             continue
         try:
             body = store.get(model, entry["path"])
-        except ProxyError as error:
+        except MlflowError as error:
             if error.status == 404:
                 continue  # its time was over
             raise

@@ -4,32 +4,25 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Final
 
 from mlops_runtime.contracts import environment
 from mlops_runtime.contracts.broker import client_settings
 from mlops_runtime.contracts.prediction_record import DEFAULT_PREFIX
+from mlops_runtime.contracts.settings import SettingsError, Tracking, number, read_tracking
 from mlops_runtime.drift.archive.store import EXPERIMENT
 
 _UNITS: Final = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1), "y": timedelta(days=365)}
 
 
-class SettingsError(ValueError):
-    """A variable that can't be used: its name, and what is wrong with it."""
-
-
 @dataclass(frozen=True)
 class Settings:
     broker: Mapping[str, Any]
-    tracking_uri: str
-    tracking_username: str = ""
-    tracking_password: str = field(default="", repr=False)
+    tracking: Tracking
     prefix: str = DEFAULT_PREFIX
     group: str = "archive"
     experiment: str = EXPERIMENT
@@ -56,20 +49,9 @@ def duration(text: str) -> timedelta:
 
 
 def read_settings(env: Mapping[str, str]) -> Settings:
-    """Raises SettingsError, and BrokerSettingsError."""
-
-    def number(name: str, default: float, low: float, high: float) -> float:
-        text = env.get(name, "").strip()
-        try:
-            found = float(text) if text else default
-        except ValueError:
-            found = math.nan
-        if not low <= found <= high:
-            raise SettingsError(f"{name}: {text!r} is not a number from {low:g} to {high:g}")
-        return found
-
-    uri, retention = env.get(environment.TRACKING_URI, ""), env.get(environment.ARCHIVE_RETENTION, "")
-    if not uri:
+    """Raises SettingsError."""
+    tracking, retention = read_tracking(env), env.get(environment.ARCHIVE_RETENTION, "")
+    if not tracking.uri:
         raise SettingsError(f"{environment.TRACKING_URI} is not set: where is the archive to be kept?")
     try:
         kept = duration(retention) if retention else None
@@ -77,25 +59,13 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         raise SettingsError(f"{environment.ARCHIVE_RETENTION}: {error}") from error
     return Settings(
         broker=client_settings(env),
-        tracking_uri=uri,
-        tracking_username=_value(env, environment.TRACKING_USERNAME, environment.TRACKING_USERNAME_FILE),
-        tracking_password=_value(env, environment.TRACKING_PASSWORD, environment.TRACKING_PASSWORD_FILE),
+        tracking=tracking,
         prefix=env.get(environment.TOPIC_PREFIX) or DEFAULT_PREFIX,
         group=env.get(environment.ARCHIVE_GROUP) or Settings.group,
         experiment=env.get(environment.ARCHIVE_EXPERIMENT) or EXPERIMENT,
         retention=kept,
-        messages=int(number(environment.ARCHIVE_MESSAGES, Settings.messages, 1, 1e6)),
-        seconds=number(environment.ARCHIVE_SECONDS, Settings.seconds, 0.1, 86_400),
-        poll_seconds=number(environment.ARCHIVE_POLL_SECONDS, Settings.poll_seconds, 0.1, 3600),
-        port=int(number(environment.ARCHIVE_PORT, Settings.port, 0, 65535)),
+        messages=int(number(env, environment.ARCHIVE_MESSAGES, Settings.messages, 1, 1e6)),
+        seconds=number(env, environment.ARCHIVE_SECONDS, Settings.seconds, 0.1, 86_400),
+        poll_seconds=number(env, environment.ARCHIVE_POLL_SECONDS, Settings.poll_seconds, 0.1, 3600),
+        port=int(number(env, environment.ARCHIVE_PORT, Settings.port, 0, 65535)),
     )
-
-
-def _value(env: Mapping[str, str], name: str, file_name: str) -> str:
-    path = env.get(file_name)
-    if not path:
-        return env.get(name, "")
-    try:
-        return Path(path).read_text().strip()
-    except OSError as error:
-        raise SettingsError(f"{file_name}: {error}") from error

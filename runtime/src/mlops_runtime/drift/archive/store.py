@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
+from mlops_runtime.contracts.mlflow import Mlflow
 from mlops_runtime.drift.archive.chunk import LABELS, RECORDS, File, Message
-from mlops_runtime.drift.archive.proxy import Proxy
 
 EXPERIMENT: Final = "mlops-stream"
 """The experiment that the archive's artefacts belong to: who may read it may read the stream."""
@@ -43,20 +43,20 @@ class Chunk:
 class Store:
     """The archive of all models, below the artefacts of one experiment."""
 
-    def __init__(self, proxy: Proxy, experiment: str = EXPERIMENT) -> None:
-        self._proxy = proxy
+    def __init__(self, mlflow: Mlflow, experiment: str = EXPERIMENT) -> None:
+        self._mlflow = mlflow
         self._experiment = experiment
         self._root = ""
 
     def _path(self, model: str, below: str = "") -> str:
         if not self._root:
-            self._root = self._proxy.experiment(self._experiment)
+            self._root = self._mlflow.experiment(self._experiment)
         return f"{self._root}/stream/{model}/{below}".rstrip("/")
 
     def write(self, chunk: Chunk) -> int:
         """Store a chunk; returns its bytes. Its offsets may be committed afterwards."""
         for file in chunk.files:
-            self._proxy.put(self._path(chunk.model, file.path), file.body)
+            self._mlflow.put(self._path(chunk.model, file.path), file.body)
         document = {
             "format": FORMAT,
             "topic": chunk.topic,
@@ -66,7 +66,7 @@ class Store:
             "unreadable": chunk.unreadable,
             "files": [file.entry() for file in chunk.files],
         }
-        self._proxy.put(self._path(chunk.model, chunk.manifest), json.dumps(document, indent=1).encode())
+        self._mlflow.put(self._path(chunk.model, chunk.manifest), json.dumps(document, indent=1).encode())
         return sum(len(file.body) for file in chunk.files)
 
     def manifests(self, model: str, kind: str, since: date | None = None, until: date | None = None) -> Iterator[Any]:
@@ -74,28 +74,28 @@ class Store:
         for day in self._days(model, _MANIFESTS):
             if (since is None or day >= since) and (until is None or day <= until):
                 directory = self._path(model, f"{_MANIFESTS}/{day.isoformat()}")
-                for entry in sorted(self._proxy.list(directory), key=lambda entry: entry.name):
-                    if entry.name.startswith(f"{kind}-") and entry.name.endswith(".json"):
-                        yield json.loads(self._proxy.get(f"{directory}/{entry.name}"))
+                for entry in sorted(self._mlflow.list(directory), key=lambda entry: entry.path):
+                    if entry.path.startswith(f"{kind}-") and entry.path.endswith(".json"):
+                        yield json.loads(self._mlflow.get(f"{directory}/{entry.path}"))
 
     def get(self, model: str, path: str) -> bytes:
-        return self._proxy.get(self._path(model, path))
+        return self._mlflow.get(self._path(model, path))
 
     def _days(self, model: str, directory: str) -> list[date]:
-        names = [entry.name for entry in self._proxy.list(self._path(model, directory)) if entry.is_directory]
+        names = [entry.path for entry in self._mlflow.list(self._path(model, directory)) if entry.is_directory]
         return sorted(date.fromisoformat(name) for name in names if _DAY.fullmatch(name))
 
     def delete_before(self, model: str, day: date) -> int:
         """Delete all of a model's stream that was written before a day, whether a manifest names it or not."""
         count = 0
-        versions = [f"{RECORDS}/{version.name}" for version in self._proxy.list(self._path(model, RECORDS))]
+        versions = [f"{RECORDS}/{version.path}" for version in self._mlflow.list(self._path(model, RECORDS))]
         for directory in (_MANIFESTS, LABELS, *versions):
             for found in self._days(model, directory):
                 if found >= day:
                     break
                 place = self._path(model, f"{directory}/{found.isoformat()}")
-                for entry in self._proxy.list(place):
+                for entry in self._mlflow.list(place):
                     # File by file: MLflow's S3 store deletes whatever begins with the path that it is given.
-                    self._proxy.delete(f"{place}/{entry.name}")
+                    self._mlflow.delete(f"{place}/{entry.path}")
                     count += 1
         return count

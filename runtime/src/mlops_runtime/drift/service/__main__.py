@@ -11,12 +11,14 @@ import sys
 
 from confluent_kafka import KafkaException
 
-from mlops_runtime.contracts.broker import BrokerSettingsError
+from mlops_runtime.contracts.settings import SettingsError
+from mlops_runtime.drift.service import health
 from mlops_runtime.drift.service.catalogue import Catalogue, Source
 from mlops_runtime.drift.service.directory import Directory
 from mlops_runtime.drift.service.loop import Loop
-from mlops_runtime.drift.service.settings import Settings, SettingsError, read_settings
-from mlops_runtime.drift.service.web import Web
+from mlops_runtime.drift.service.metrics import Collector
+from mlops_runtime.drift.service.settings import Settings, read_settings
+from mlops_runtime.drift.web import Web, as_json
 
 log = logging.getLogger("mlops_runtime.drift.service")
 
@@ -25,12 +27,17 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = read_settings(os.environ)
-    except (SettingsError, BrokerSettingsError) as error:
+    except SettingsError as error:
         log.error("%s", error)
         return 2
     catalogue = Catalogue(_source(settings), settings.poll_seconds)
     loop = Loop(settings, catalogue)
-    web = Web(loop, catalogue, settings.lag, settings.port)
+    pages = {
+        "/health/live": lambda: as_json(*health.live(loop)),
+        "/health/ready": lambda: as_json(*health.ready(loop, catalogue, settings.lag)),
+        "/state": lambda: as_json(200, health.state(loop, catalogue)),
+    }
+    web = Web(Collector(loop), pages, settings.port)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.stop())
     # A scrape gives way to the loop sooner than by default.

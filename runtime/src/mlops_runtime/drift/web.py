@@ -1,50 +1,42 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""Health, metrics and state by HTTP, on a thread beside the loop."""
+"""Health, metrics and what else a service tells by HTTP, on a thread beside its loop."""
 
 from __future__ import annotations
 
 import json
 import logging
 import threading
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-
-from mlops_runtime.drift.service import health
-from mlops_runtime.drift.service.catalogue import Catalogue
-from mlops_runtime.drift.service.loop import Loop
-from mlops_runtime.drift.service.metrics import Collector
+from prometheus_client.registry import Collector
 
 log = logging.getLogger(__name__)
 
+Page = tuple[int, str, bytes]
+"""Status, content type, body."""
+
 
 class Web:
-    """`port` 0: any that is free."""
+    """`/metrics` of a collector, and the other pages by path. `port` 0: any that is free."""
 
-    def __init__(self, loop: Loop, catalogue: Catalogue, lag: int, port: int) -> None:
+    def __init__(self, collector: Collector, pages: Mapping[str, Callable[[], Page]], port: int) -> None:
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(Collector(loop))
-
-        def answer(path: str) -> tuple[int, str, bytes]:
-            if path == "/metrics":
-                return 200, CONTENT_TYPE_LATEST, generate_latest(registry)
-            if path == "/health/live":
-                return _json(*health.live(loop))
-            if path == "/health/ready":
-                return _json(*health.ready(loop, catalogue, lag))
-            if path == "/state":
-                return _json(200, health.state(loop, catalogue))
-            return _json(404, {"error": "there are /metrics, /health/live, /health/ready and /state"})
+        registry.register(collector)
+        known = {"/metrics": lambda: (200, CONTENT_TYPE_LATEST, generate_latest(registry)), **pages}
+        unknown = as_json(404, {"error": f"there are {', '.join(known)}"})
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             timeout = 30
 
             def do_GET(self) -> None:
-                code, kind, body = answer(self.path.partition("?")[0])
+                page = known.get(self.path.partition("?")[0])
+                code, kind, body = page() if page else unknown
                 self.send_response(code)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
@@ -67,5 +59,5 @@ class Web:
         self._server.server_close()
 
 
-def _json(code: int, document: dict[str, Any]) -> tuple[int, str, bytes]:
+def as_json(code: int, document: Mapping[str, Any]) -> Page:
     return code, "application/json", json.dumps(document).encode()
