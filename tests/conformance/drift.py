@@ -27,6 +27,8 @@ def drifting(pages: Pages, model: str) -> str:
     ratios = pages.query(f'mlops_drift_score_ratio{{model="{model}"}}')
     if not all({"version", "detector"} <= {*one["metric"]} for one in ratios):
         return f"a score ratio of {model} doesn't say of which version and detector it is"
+    if not pages.query(f'mlops_model_performance{{model="{model}",metric="accuracy"}}'):
+        return f"how well {model} does isn't told"
     return "" if found[0]["value"][1] == "1" else f"{model} isn't drifting"
 
 

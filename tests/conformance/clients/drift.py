@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs inside the cluster: asks a model about rows, and reads what the drift detector makes of them.
 
-TRAFFIC=healthy: as many rows are scored as were asked for, and there is no alarm. TRAFFIC=drifted: as many, and the
-model is found drifting. Rows are those of the example's traffic.py, which lies beside this file.
+TRAFFIC=healthy: as many rows are scored as were asked for, there is no alarm, and by their labels the model does well.
+TRAFFIC=drifted: as many, and the model is found drifting. Rows are those of the example's traffic.py, which lies beside
+this file.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Seen:
     events: float
     drifting: float
     lag: float
+    labelled: float
+    accuracy: float
 
 
 def look() -> Seen:
@@ -52,7 +55,7 @@ def look() -> Seen:
         for name, inside, value in SAMPLE.findall(text):
             labels = dict(LABEL.findall(inside))
             if labels.get("model") == MODEL:
-                key = f"{name} {labels.get('outcome', '')}".strip()
+                key = f"{name} {labels.get('outcome') or labels.get('metric', '')}".strip()
                 values[key] = values.get(key, 0.0) + float(value)
     return Seen(
         scored=values.get("mlops_drift_rows_total scored", 0.0),
@@ -61,6 +64,8 @@ def look() -> Seen:
         events=values.get("mlops_drift_events_total", 0.0),
         drifting=values.get("mlops_drift_detected", 0.0),
         lag=values.get("mlops_drift_lag_messages", 0.0),
+        labelled=values.get("mlops_model_labels_total joined", 0.0),
+        accuracy=values.get("mlops_model_performance accuracy", 0.0),
     )
 
 
@@ -95,12 +100,17 @@ traffic = os.environ["TRAFFIC"]
 rows = ROWS[traffic]
 model = Model(f"http://model-{MODEL}:9000", "", "", "")
 before = settled()
-asked, _ = send(model, pages(DATA, rows, drifted=traffic == "drifted", seed=0), labels=False)
+asked, _ = send(model, pages(DATA, rows, drifted=traffic == "drifted", seed=0), labels=traffic == "healthy")
 after = wait(f"{rows} rows more are scored", lambda seen: seen.scored >= before.scored + asked and seen.lag == 0)
 equal("rows scored", after.scored - before.scored, asked)
 equal("rows rejected", after.rejected - before.rejected, 0)
 if traffic == "healthy":
+    after = wait(f"{rows} labels are joined", lambda seen: seen.labelled >= before.labelled + asked)
+    equal("labels joined", after.labelled - before.labelled, asked)
     equal("alarms", after.events - before.events, 0)
+    if not after.accuracy > 0.8:
+        raise SystemExit(f"FAILED  the accuracy by these labels is {after.accuracy:g}")
+    print(f"ok      accuracy {after.accuracy:g}")
 elif not after.drifting:
     raise SystemExit(f"FAILED  {asked} drifted rows raised no alarm: {after}")
 else:
