@@ -24,7 +24,7 @@ STEP = 20
 
 def chart(title: str, across: str, ticks: str, up: str, lines: Mapping[str, Sequence[float]]) -> None:
     highest = max(max(values) for values in lines.values())
-    print(f'```mermaid\nxychart-beta\n  title "{title}"\n  x-axis "{across}" {list(ticks)}'.replace("'", '"'))
+    print(f'```mermaid\nxychart-beta\n  title "{title}"\n  x-axis "{across}" {ticks}')
     print(f'  y-axis "{up}" 0 --> {highest * 1.05:.3g}')
     for values in lines.values():
         print(f"  line [{', '.join(f'{value:.3g}' for value in values)}]")
