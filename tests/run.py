@@ -37,8 +37,7 @@ LAST_START = 72 * 60
 """In CI no stage begins after so many seconds: what runs too long counts for nothing there. A skip is no pass."""
 LAST_END = 80 * 60
 """In CI a stage that is still under way then is stopped, and counts as skipped."""
-STREAM = "the stream and what watches it are no default yet"
-RECORDS = "tests/integration/serving/test_records.py"
+MINUTES = "a measurement of many minutes"
 BEGUN = time.monotonic()
 ALONE = ""
 """The lane of a stage that runs alone."""
@@ -111,17 +110,11 @@ def stages() -> list[Stage]:
         Stage("unit-py3.13", [sys.executable, "tests/other_python.py", "3.13"], "beds", timeout=1500),
         Stage("sanity", [sys.executable, "tests/sanity.py"], "beds", timeout=1500),
         *integration("mlflow_modules", "model", lane="beds"),
-        *integration("archive", "drift", "drift_alibi", "kafka", "prometheus", lane="beds", by_name=STREAM),
+        *integration("drift", "kafka", lane="beds"),
+        *integration("drift_alibi", by_name="it needs an environment with Alibi Detect"),
         testbed("testbed-kubernetes", "up", "--nodes", "2", timeout=2700),
         *kubernetes_suites,
-        pytest_stage(
-            "integration-serving",
-            "tests/integration/serving",
-            f"--ignore={RECORDS}",
-            needs="root linux",
-            timeout=1500,
-        ),
-        pytest_stage("integration-records", RECORDS, needs="root linux", timeout=1500, by_name=STREAM),
+        *integration("serving"),
         *integration("cluster", lane="beds"),
         molecule("blank-host-check", "check", "swarm", 300),
         molecule("role-alone", "test", "postgresql", 1800),
@@ -147,7 +140,11 @@ def stages() -> list[Stage]:
         Stage("benchmark-serving", [sys.executable, "tests/benchmark/serving.py"], ALONE),
         *(
             Stage(
-                f"benchmark-{name}", [sys.executable, f"tests/benchmark/{file}.py"], ALONE, timeout=3600, by_name=STREAM
+                f"benchmark-{name}",
+                [sys.executable, f"tests/benchmark/{file}.py"],
+                ALONE,
+                timeout=3600,
+                by_name=MINUTES,
             )
             for name, file in {
                 "records": "serving_records",
@@ -157,7 +154,7 @@ def stages() -> list[Stage]:
         ),
         bars("platform-bars", "swarm", "rerun", "predictions", after=("platform",), lane=ALONE),
         bars("platform-safety", "swarm", "containers", "secrets", "render", after=("platform",)),
-        *integration("agent", "data", "gateway", "images", "workload", "external"),
+        *integration("agent", "data", "gateway", "images", "workload", "external", "archive", "prometheus"),
         molecule("kubernetes-check", "check", "kubernetes", 600, lane="beds", after=("testbed-kubernetes", "platform")),
         molecule("kubernetes", "converge", "kubernetes", 1200, lane="beds", after=("kubernetes-check",), bar=300),
         molecule("kubernetes-verify", "verify", "kubernetes", 900, lane="beds", after=("kubernetes",)),

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains a classifier of phishing pages and fits what watches it; saves both with its train and test sets.
 
-The same files at each run. Which detectors are fitted says the declaration (watched.yml), by way of MLOPS_DETECTORS;
+The same files at each run. Which detectors are fitted says the declaration (model.yml), by way of MLOPS_DETECTORS;
 the library that fits them is this collection's.
 
 The data are river's Phishing: 1,250 web pages, nine features with values 0, 0.5 and 1, and whether it was phishing
