@@ -401,6 +401,7 @@ def main() -> int:
     if not wanted:
         parser.error(f"no stage is named {' or '.join(arguments.stage)}; see bin/test --list")
     OUTPUT.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is under way is stopped, too
     lanes = Lanes(chosen=bool(arguments.stage))
     begun = time.monotonic()
     try:

@@ -20,6 +20,8 @@ DAY_MS = 24 * 3600 * 1000
 # The name that every broker's certificate is made out to, and by which brokers and the topics' job know each other.
 PEER = "CN=kafka"
 ADMIN = "admin"
+OWN_HOST = "localhost"
+"""By which a broker reaches itself; its certificate has to name it."""
 
 
 class SettingsError(ValueError):
@@ -134,7 +136,10 @@ def properties(settings: Settings) -> dict[str, str]:
     """The broker's properties. https://kafka.apache.org/42/configuration/broker-configs/"""
     ports, count = settings.ports, len(settings.brokers)
     replicas, in_sync = min(3, count), 2 if count >= 3 else 1
-    voters = ",".join(f"{number}@{name}:{ports.controllers}" for number, name in enumerate(settings.brokers, 1))
+    # Not by its own name: a cluster tells that only once the broker is healthy, which it isn't without its controller.
+    own = settings.listen or OWN_HOST
+    hosts = [own if name == settings.name else name for name in settings.brokers]
+    voters = ",".join(f"{number}@{host}:{ports.controllers}" for number, host in enumerate(hosts, 1))
     listeners = {"CLIENTS": ports.clients, "PEERS": ports.peers, "CONTROLLERS": ports.controllers}
     return {
         "process.roles": "broker,controller",

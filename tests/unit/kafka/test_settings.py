@@ -33,7 +33,7 @@ THREE = {"KAFKA_BROKERS": "kafka-1,kafka-2,kafka-3", "KAFKA_NAME": "kafka-2"}
 def test_one_broker_keeps_one_copy(environment: dict[str, str]) -> None:
     found = properties(Settings.read(environment))
     assert found["node.id"] == "1"
-    assert found["controller.quorum.voters"] == "1@kafka:9094"
+    assert found["controller.quorum.voters"] == "1@localhost:9094"
     assert found["advertised.listeners"] == "CLIENTS://kafka:9092,PEERS://kafka:9093"
     assert {found["default.replication.factor"], found["min.insync.replicas"]} == {"1"}
 
@@ -41,7 +41,7 @@ def test_one_broker_keeps_one_copy(environment: dict[str, str]) -> None:
 def test_of_three_one_may_be_away(environment: dict[str, str]) -> None:
     found = properties(Settings.read({**environment, **THREE}))
     assert found["node.id"] == "2"
-    assert found["controller.quorum.voters"] == "1@kafka-1:9094,2@kafka-2:9094,3@kafka-3:9094"
+    assert found["controller.quorum.voters"] == "1@kafka-1:9094,2@localhost:9094,3@kafka-3:9094"
     for kind in ("default", "offsets.topic", "transaction.state.log", "share.coordinator.state.topic"):
         assert found[f"{kind}.replication.factor"] == "3"
     assert found["min.insync.replicas"] == "2"
