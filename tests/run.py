@@ -37,7 +37,6 @@ LAST_START = 72 * 60
 """In CI no stage begins after so many seconds: what runs too long counts for nothing there. A skip is no pass."""
 LAST_END = 80 * 60
 """In CI a stage that is still under way then is stopped, and counts as skipped."""
-MINUTES = "a measurement of many minutes"
 BEGUN = time.monotonic()
 ALONE = ""
 """The lane of a stage that runs alone."""
@@ -96,8 +95,8 @@ def bars(name: str, scenario: str, *files: str, **more: Any) -> Stage:
 
 
 def stages() -> list[Stage]:
-    """All stages. First what needs no images; then the platform on this machine, which builds them all; then what takes
-    them from its registry, and the same platform on three hosts and on Kubernetes; their bars; and their removal."""
+    """All stages. The platform on this machine builds all images, and others take them from its registry: beside it the
+    same platform on Kubernetes and on three hosts; then, one by one, their bars; and their removal."""
     kubernetes_suites = integration(
         "testbed", "kubernetes_access", "kubernetes", lane="beds", after=("testbed-kubernetes",)
     )
@@ -107,19 +106,16 @@ def stages() -> list[Stage]:
         Stage("mypy", [sys.executable, "tests/mypy.py"]),
         pytest_stage("unit", "tests/unit", "-n2", timeout=1500),
         Stage("ansible-lint", [sys.executable, "tests/ansible_lint.py"], timeout=900),
-        Stage("unit-py3.13", [sys.executable, "tests/other_python.py", "3.13"], "beds", timeout=1500),
         Stage("sanity", [sys.executable, "tests/sanity.py"], "beds", timeout=1500),
-        *integration("mlflow_modules", "model", lane="beds"),
-        *integration("drift", "kafka", lane="beds"),
-        *integration("drift_alibi", by_name="it needs an environment with Alibi Detect"),
         testbed("testbed-kubernetes", "up", "--nodes", "2", timeout=2700),
         *kubernetes_suites,
-        *integration("serving"),
         *integration("cluster", lane="beds"),
+        *integration("serving"),
         molecule("blank-host-check", "check", "swarm", 300),
         molecule("role-alone", "test", "postgresql", 1800),
         molecule("platform", "converge", "swarm", 2700),
         molecule("platform-verify", "verify", "swarm", 900, after=("platform",)),
+        bars("platform-safety", "swarm", "containers", "secrets", "render", after=("platform",)),
         *integration("render", after=("testbed-kubernetes", "platform")),
         pytest_stage(
             "integration-agent-kubernetes",
@@ -137,6 +133,17 @@ def stages() -> list[Stage]:
             always=True,
             after=("integration-render", "integration-agent-kubernetes", *(stage.name for stage in kubernetes_suites)),
         ),
+        molecule("kubernetes-check", "check", "kubernetes", 600, lane="beds", after=("testbed-kubernetes", "platform")),
+        molecule("kubernetes", "converge", "kubernetes", 1200, lane="beds", after=("kubernetes-check",), bar=300),
+        molecule("kubernetes-verify", "verify", "kubernetes", 900, lane="beds", after=("kubernetes",)),
+        bars("kubernetes-safety", "kubernetes", "containers", "secrets", "render", lane="beds", after=("kubernetes",)),
+        bars("kubernetes-disturbed", "kubernetes", "disturbed", lane="beds", after=("kubernetes",)),
+        molecule("cluster", "converge", "swarm_cluster", 1800, lane="beds", after=("platform",)),
+        molecule("cluster-verify", "verify", "swarm_cluster", 900, lane="beds", after=("cluster",)),
+        *integration("drift", "mlflow_modules", "model", "kafka"),
+        *integration("agent", "data", "gateway", "images", "workload", "archive", "prometheus"),
+        *integration("drift_alibi", by_name="it needs an environment with Alibi Detect"),
+        Stage("unit-py3.13", [sys.executable, "tests/other_python.py", "3.13"], timeout=1500),
         Stage("benchmark-serving", [sys.executable, "tests/benchmark/serving.py"], ALONE),
         *(
             Stage(
@@ -144,7 +151,7 @@ def stages() -> list[Stage]:
                 [sys.executable, f"tests/benchmark/{file}.py"],
                 ALONE,
                 timeout=3600,
-                by_name=MINUTES,
+                by_name="a measurement of many minutes",
             )
             for name, file in {
                 "records": "serving_records",
@@ -153,15 +160,6 @@ def stages() -> list[Stage]:
             }.items()
         ),
         bars("platform-bars", "swarm", "rerun", "predictions", after=("platform",), lane=ALONE),
-        bars("platform-safety", "swarm", "containers", "secrets", "render", after=("platform",)),
-        *integration("agent", "data", "gateway", "images", "workload", "external", "archive", "prometheus"),
-        molecule("kubernetes-check", "check", "kubernetes", 600, lane="beds", after=("testbed-kubernetes", "platform")),
-        molecule("kubernetes", "converge", "kubernetes", 1200, lane="beds", after=("kubernetes-check",), bar=300),
-        molecule("kubernetes-verify", "verify", "kubernetes", 900, lane="beds", after=("kubernetes",)),
-        bars("kubernetes-safety", "kubernetes", "containers", "secrets", "render", lane="beds", after=("kubernetes",)),
-        bars("kubernetes-disturbed", "kubernetes", "disturbed", lane="beds", after=("kubernetes",)),
-        molecule("cluster", "converge", "swarm_cluster", 1800, lane="beds", after=("platform",)),
-        molecule("cluster-verify", "verify", "swarm_cluster", 900, lane="beds", after=("cluster",)),
         bars("kubernetes-bars", "kubernetes", "rerun", "predictions", after=("kubernetes",), lane=ALONE),
         bars("cluster-bars", "swarm_cluster", "rerun", "predictions", "nodes", after=("cluster",), lane=ALONE),
         molecule("kubernetes-removed", "cleanup", "kubernetes", 600, always=True, after=("kubernetes",)),
@@ -169,6 +167,8 @@ def stages() -> list[Stage]:
         molecule("cluster-removed", "cleanup", "swarm_cluster", 600, lane="beds", always=True, after=("cluster",)),
         molecule("cluster-bed-removed", "destroy", "swarm_cluster", 120, lane="beds", always=True),
         bars("platform-faults", "swarm", "faults", after=("platform",), lane=ALONE),
+        # Takes the images of the site's registry out of the engine: after all that need them.
+        *integration("external"),
         molecule("platform-removed", "cleanup", "swarm", 600, always=True, after=("platform",)),
     ]
 

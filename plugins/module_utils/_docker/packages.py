@@ -41,7 +41,7 @@ def _known(package: str) -> bool:
 
 def _apt_get(*arguments: str) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l"}
-    command = ["apt-get", "-o", "DPkg::Lock::Timeout=120", *arguments]
+    command = ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments]
     done = subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, check=False, timeout=1800,
