@@ -90,6 +90,10 @@ class Spec:
         charset = CHARSETS[self.charset]
         return "".join(secrets.choice(charset) for dummy in range(self.length))
 
+    def is_outgrown(self, value: str) -> bool:
+        """Whether it was made for fewer names than are wanted now: by an earlier release, or for fewer hosts."""
+        return self.kind == "certificate" and not set(self.names) <= names_of(value)
+
 
 def sealed_certificate(names: Sequence[str] = ()) -> str:
     """A key and its self-signed certificate, PEM: for an interface that only its own holder may use.
@@ -122,6 +126,18 @@ def sealed_certificate(names: Sequence[str] = ()) -> str:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return (private + certificate.public_bytes(serialization.Encoding.PEM)).decode()
+
+
+def names_of(certificate: str) -> set[str]:
+    """The host names and addresses that a certificate is for."""
+    from cryptography import x509
+
+    try:
+        found = x509.load_pem_x509_certificate(certificate[certificate.index("-----BEGIN CERTIFICATE") :].encode())
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        return set()
+    return {*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))}
 
 
 def _general_name(name: str) -> Any:
@@ -193,7 +209,8 @@ def settle(
             raise SecretsError(f"mlops_secrets_rotate: {name} is no secret of this platform")
     after = book.copy()
     missing = sorted(name for name in specs if name not in after.secrets and name not in given)
-    for name in [*missing, *rotate]:
+    outgrown = [name for name, spec in specs.items() if name in after.secrets and spec.is_outgrown(after.secrets[name])]
+    for name in [*missing, *rotate, *outgrown]:
         after.secrets[name] = specs[name].generate()
     values = {**after.secrets, **given}
     rotated = sorted(name for name, value in values.items() if after.applied.get(name, value) != value)

@@ -241,3 +241,16 @@ def test_certificate_holds_its_own_key() -> None:
 def test_every_role_of_the_collection_can_be_read() -> None:
     for path in COLLECTION.glob("roles/*/vars/main.yml"):
         subject.specs_of_roles(COLLECTION / "roles", [path.parent.parent.name])
+
+
+def test_a_certificate_for_fewer_names_is_made_anew() -> None:
+    def specs(*names: str) -> dict[str, subject.Spec]:
+        return {"c": subject.Spec.parse("c", {"kind": "certificate", "names": list(names)})}
+
+    book = subject.settle(subject.Book(), specs("broker", "127.0.0.1"), {}, [], False).book
+    assert subject.names_of(book.secrets["c"]) == {"broker", "127.0.0.1"}
+    assert subject.settle(book, specs("broker"), {}, [], False).rotated == []
+    more = subject.settle(book, specs("broker", "localhost"), {}, [], False)
+    assert more.rotated == ["c"]
+    assert subject.names_of(more.values["c"]) == {"broker", "localhost"}
+    assert more.book.previous["c"] == book.secrets["c"]
