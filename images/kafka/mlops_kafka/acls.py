@@ -25,7 +25,11 @@ from kafka.admin import (
 from mlops_kafka.declaration import Grant
 from mlops_kafka.settings import SettingsError
 
-KINDS = {"topics": ResourceType.TOPIC, "groups": ResourceType.GROUP}
+KINDS = {
+    "topics": ResourceType.TOPIC,
+    "groups": ResourceType.GROUP,
+    "transactions": ResourceType.TRANSACTIONAL_ID,
+}
 OPERATIONS = {
     "read": ACLOperation.READ,
     "write": ACLOperation.WRITE,

@@ -20,7 +20,11 @@ from typing import Any
 
 from mlops_kafka.settings import SettingsError
 
-RIGHTS = {"topics": ("read", "write", "create", "delete"), "groups": ("read", "delete")}
+RIGHTS = {
+    "topics": ("read", "write", "create", "delete"),
+    "groups": ("read", "delete"),
+    "transactions": ("write",),
+}
 CLEANUPS = ("delete", "compact", "compact,delete")
 _TOPIC = re.compile(r"^[A-Za-z0-9._-]{1,249}$")
 _PATTERN = re.compile(r"^(\*|[A-Za-z0-9._-]{1,249}\*?)$")
@@ -31,7 +35,7 @@ _MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 @dataclass(frozen=True, order=True)
 class Grant:
-    """One right of one user. ``kind``: topics or groups; ``name`` may end with ``*``."""
+    """One right of one user. ``kind``: topics, groups or transactions (their ids); ``name`` may end with ``*``."""
 
     user: str
     kind: str
@@ -108,7 +112,7 @@ class _Reader:
         kinds = [kind for kind in RIGHTS if kind in grant]
         self._known(f"grant of {user}", grant, {*RIGHTS, "rights"})
         if len(kinds) != 1:
-            self.problems.append(f"grant of {user}: names either topics or groups")
+            self.problems.append(f"grant of {user}: names one of {', '.join(RIGHTS)}")
             return
         self._rights(user, kinds[0], str(grant[kinds[0]]), grant.get("rights", []))
 

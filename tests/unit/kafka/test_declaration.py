@@ -53,7 +53,7 @@ def test_without_users_they_are_somebody_elses_business() -> None:
         (
             [{"name": "x", "grants": [{"topics": "a", "groups": "b", "rights": ["read"]}]}],
             [],
-            "either topics or groups",
+            "names one of topics, groups, transactions",
         ),
         ([{"name": "x", "grants": [{"topics": "a*b", "rights": ["read"]}]}], [], "no name of topics"),
         ([{"name": "x", "grants": [{"groups": "a", "rights": ["write"]}]}], [], "'write' is no right on groups"),
