@@ -62,13 +62,16 @@ class Writer:
         self._doubt: _Doubt | None = None
         self._count = 0
         self._made = False
+        self._preparation: Future[None] | None = None
+        self._prepare_at = 0.0
 
     def prepare(self) -> None:
         """Begin with what the first transaction needs, while the first messages are scored."""
-        _beside(self._prepare)
+        self._preparation = _beside(self._prepare, self._ledger)
 
     def tick(self, now: float) -> None:
         """Settle what has come to an end; send what is due."""
+        self._settle_preparation(now)
         self._settle()
         if self._sent is not None or not self._is_clear():
             return
@@ -82,7 +85,7 @@ class Writer:
             self._send(wanted)
 
     def renew(self) -> None:
-        """After an outage: a producer that has been through one may hang."""
+        """After an outage: a producer that has been through one may hang, and one that was refused stays so."""
         if self._sent is None and self._doubt is None:
             self._ledger = self._new_ledger()
 
@@ -95,6 +98,26 @@ class Writer:
             if due and self._is_clear():
                 self._send(due)
                 self._settle(wait=True)
+
+    def _settle_preparation(self, now: float) -> None:
+        """What couldn't be prepared is tried again: a right may have been given, or the broker be there now."""
+        preparation = self._preparation
+        if preparation is None:
+            if self._prepare_at and now >= self._prepare_at and self._sent is None and self._doubt is None:
+                self._prepare_at = 0.0
+                self.prepare()
+            return
+        if not preparation.done():
+            return
+        self._preparation = None
+        try:
+            preparation.result()
+        except CommitError as error:
+            self._problems.say(COMMIT, f"it isn't ready yet: {error}")
+            self.renew()
+            self._prepare_at = now + _RETRY_SECONDS
+            return
+        self._problems.over(COMMIT)
 
     def _is_due(self, held: Held, now: float) -> bool:
         if held.refused:
@@ -186,12 +209,9 @@ class Writer:
         self._make_topic()
         ledger.commit(entries, metadata)
 
-    def _prepare(self) -> None:
-        try:
-            self._make_topic()
-            self._ledger.prepare()
-        except CommitError as error:
-            self._problems.say(COMMIT, f"it isn't ready yet: {error}")
+    def _prepare(self, ledger: Ledger) -> None:
+        self._make_topic()
+        ledger.prepare()
 
     def _make_topic(self) -> None:
         topic = self._settings.state_topic
