@@ -52,13 +52,14 @@ class Model:
         self._headers = {"Content-Type": "application/json", "Host": parts.netloc}
         self._path = f"{parts.path.rstrip('/')}{path}/api/v1.0"
 
-    def ask(self, what: str, body: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, what: str, body: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        """The answer, and the request's id as the model's server knows it."""
         self._connection.request("POST", f"{self._path}/{what}", json.dumps(body), self._headers)
         answer = self._connection.getresponse()
         text = answer.read()
         if answer.status != 200:
             raise Refused(f"HTTP {answer.status} at {self._path}/{what}: {text[:300].decode(errors='replace')}")
-        return dict(json.loads(text))
+        return dict(json.loads(text)), answer.getheader("Seldon-Puid", "")
 
 
 def pages(file: Path, count: int, *, drifted: bool, seed: int) -> Iterator[tuple[dict[str, float], float]]:
@@ -77,12 +78,11 @@ def send(model: Model, rows: Iterator[tuple[dict[str, float], float]], *, labels
     asked = phishing = 0
     for page, truth in rows:
         request = {"data": {"names": list(page), "ndarray": [list(page.values())]}}
-        answer = model.ask("predictions", request)
+        answer, name = model.ask("predictions", request)
         asked += 1
         phishing += answer["data"]["ndarray"][0][1] > 0.5
         if labels:
-            about = {"meta": {"puid": answer["meta"]["puid"]}}
-            model.ask("feedback", {"response": about, "truth": {"data": {"ndarray": [truth]}}})
+            model.ask("feedback", {"response": {"meta": {"puid": name}}, "truth": {"data": {"ndarray": [truth]}}})
     return asked, phishing
 
 
