@@ -21,6 +21,7 @@ def users(**passwords: str) -> list[dict[str, Any]]:
         "drift": [
             {"topics": "predictions.*", "rights": ["read", "write", "create"]},
             {"groups": "drift*", "rights": ["read"]},
+            {"transactions": "drift*", "rights": ["write"]},
         ],
     }
     return [
