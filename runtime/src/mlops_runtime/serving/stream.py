@@ -53,7 +53,7 @@ class Stream:
         self._closed = False
         self._errors: set[str] = set()
         self._reasons: dict[str, int] = {}
-        self._said = float("-inf")
+        self._errors_said = self._losses_said = float("-inf")
         self._producer = self._make()
 
     def _make(self) -> Any:
@@ -106,14 +106,19 @@ class Stream:
         """Take notice of failures, and say from time to time what was lost. Cheap; call it several times a second."""
         self._producer.poll(0)
         now = time.monotonic()
-        if (self._reasons or self._errors) and now - self._said >= _SAY_AGAIN_SECONDS:
-            self._say()
-            self._said = now
+        if self._errors and now - self._errors_said >= _SAY_AGAIN_SECONDS:
+            self._say_errors()
+            self._errors_said = now
+        if self._reasons and now - self._losses_said >= _SAY_AGAIN_SECONDS:
+            self._say_losses()
+            self._losses_said = now
 
-    def _say(self) -> None:
+    def _say_errors(self) -> None:
         for error in sorted(self._errors):
             log.warning("%s", error)
         self._errors.clear()
+
+    def _say_losses(self) -> None:
         for reason, count in self._reasons.items():
             log.warning("%d messages to the broker were lost: %s", count, reason)
         self._reasons.clear()
@@ -142,4 +147,5 @@ class Stream:
             unheard = self._producer.flush(1.0)
             self._failed += min(unheard, self._taken - self._failed - self._logged)
         self._closed = True
-        self._say()
+        self._say_errors()
+        self._say_losses()
