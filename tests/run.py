@@ -133,7 +133,9 @@ def stages() -> list[Stage]:
             always=True,
             after=("integration-render", "integration-agent-kubernetes", *(stage.name for stage in kubernetes_suites)),
         ),
-        molecule("kubernetes-check", "check", "kubernetes", 1200, lane="beds", after=("testbed-kubernetes", "platform")),
+        molecule(
+            "kubernetes-check", "check", "kubernetes", 1200, lane="beds", after=("testbed-kubernetes", "platform")
+        ),
         molecule("kubernetes", "converge", "kubernetes", 2400, lane="beds", after=("kubernetes-check",), bar=300),
         molecule("kubernetes-verify", "verify", "kubernetes", 1800, lane="beds", after=("kubernetes",)),
         bars("kubernetes-safety", "kubernetes", "containers", "secrets", "render", lane="beds", after=("kubernetes",)),
