@@ -85,8 +85,12 @@ class Writer:
             self._send(wanted)
 
     def renew(self) -> None:
-        """After an outage: a producer that has been through one may hang, and one that was refused stays so."""
-        if self._sent is None and self._doubt is None:
+        """After an outage: a producer that has been through one may hang.
+
+        Not while one is being prepared: it goes on beside a time-out of ours, and would fence the new one.
+        """
+        being_prepared = self._preparation is not None or self._prepare_at > 0
+        if self._sent is None and self._doubt is None and not being_prepared:
             self._ledger = self._new_ledger()
 
     def write(self, keys: Collection[Key]) -> None:
@@ -114,7 +118,8 @@ class Writer:
             preparation.result()
         except CommitError as error:
             self._problems.say(COMMIT, f"it isn't ready yet: {error}")
-            self.renew()
+            if error.fatal:
+                self._ledger = self._new_ledger()
             self._prepare_at = now + _RETRY_SECONDS
             return
         self._problems.over(COMMIT)
