@@ -9,6 +9,9 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pytest
+from confluent_kafka import Consumer
+from mlops_runtime.drift.service.ledger import CommitError, Entry, Ledger
 from servers.kafka import Kafka
 from stand import Service, drifting, fitted, read_all, record, running, send, topics, until
 
@@ -165,3 +168,21 @@ def test_a_topic_that_comes_late_and_an_artefact_that_is_broken(broker: str, tmp
         late = until(lambda: scored(service, "a", 80), "a version that comes with its first records is scored")
         assert late["dead"] == {}
         assert "3" in late["versions"]
+
+
+def test_a_producer_whose_name_another_has_taken_says_so(broker: str) -> None:
+    """It may not end the service: the client's own error at that comes in more than one form."""
+    topics(broker, "fenced", "fenced.state")
+    consumer = Consumer({"bootstrap.servers": broker, "group.id": "fenced"})
+    consumer.subscribe(["fenced"])
+    until(lambda: consumer.poll(0.1) is None and consumer.assignment(), "a part of the group")
+    entry = [Entry(("fenced", 0), 0, None, b"state")]
+    for _ in range(3):
+        old, new = (Ledger({"bootstrap.servers": broker}, "fenced.state", "fenced", "one") for _ in range(2))
+        old.prepare()
+        new.prepare()
+        with pytest.raises(CommitError, match="fenced") as raised:
+            old.commit(entry, consumer.consumer_group_metadata())
+        assert raised.value.fatal
+        new.commit(entry, consumer.consumer_group_metadata())
+    consumer.close()

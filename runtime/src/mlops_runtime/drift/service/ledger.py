@@ -122,6 +122,8 @@ class Ledger:
             raise self._failure(error) from error
         except BufferError as error:
             raise CommitError(f"the producer's queue is full: {error}") from error
+        except SystemError as error:  # Of the client's: a fatal error was raised while it called us back about another.
+            raise CommitError(str(error.__cause__ or error), self._refused, fatal=True) from error
 
     def _abort(self, timeout: float) -> None:
         """End a transaction that failed; what it wrote is read by nobody."""
