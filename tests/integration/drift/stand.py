@@ -30,7 +30,7 @@ DECLARED: list[object] = ["cusum", {"kind": "cusum", "name": "quick", "threshold
 T = TypeVar("T")
 
 
-def until(ask: Callable[[], T | None], what: str, seconds: float = 60) -> T:
+def until(ask: Callable[[], T | None], what: str, seconds: float = 240) -> T:
     """The first answer that isn't None or False."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
