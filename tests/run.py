@@ -95,8 +95,8 @@ def bars(name: str, scenario: str, *files: str, **more: Any) -> Stage:
 
 
 def stages() -> list[Stage]:
-    """All stages. The platform on this machine builds all images, and others take them from its registry: beside it the
-    same platform on Kubernetes and on three hosts; then, one by one, their bars; and their removal."""
+    """All stages. The platform on this machine builds all images, and suites take them from its registry. Then the same
+    platform on Kubernetes, and on three hosts: one after the other, since each takes most of a core while it rests."""
     kubernetes_suites = integration(
         "testbed", "kubernetes_access", "kubernetes", lane="beds", after=("testbed-kubernetes",)
     )
@@ -133,19 +133,11 @@ def stages() -> list[Stage]:
             always=True,
             after=("integration-render", "integration-agent-kubernetes", *(stage.name for stage in kubernetes_suites)),
         ),
-        molecule(
-            "kubernetes-check", "check", "kubernetes", 1200, lane="beds", after=("testbed-kubernetes", "platform")
-        ),
-        molecule("kubernetes", "converge", "kubernetes", 2400, lane="beds", after=("kubernetes-check",), bar=300),
-        molecule("kubernetes-verify", "verify", "kubernetes", 1800, lane="beds", after=("kubernetes",)),
-        bars("kubernetes-safety", "kubernetes", "containers", "secrets", "render", lane="beds", after=("kubernetes",)),
-        bars("kubernetes-disturbed", "kubernetes", "disturbed", lane="beds", after=("kubernetes",)),
-        molecule("cluster", "converge", "swarm_cluster", 2700, lane="beds", after=("platform",)),
-        molecule("cluster-verify", "verify", "swarm_cluster", 1800, lane="beds", after=("cluster",)),
-        *integration("drift", "mlflow_modules", "model", "kafka"),
-        *integration("agent", "data", "gateway", "images", "workload", "archive", "prometheus"),
+        *integration("mlflow_modules", "model", lane="beds"),
+        *integration("drift", "kafka", "agent", "data", "gateway", "images", "workload"),
+        *integration("archive", "prometheus", by_name="it has yet to be run as a whole beside the others"),
         *integration("drift_alibi", by_name="it needs an environment with Alibi Detect"),
-        Stage("unit-py3.13", [sys.executable, "tests/other_python.py", "3.13"], timeout=2400),
+        Stage("unit-py3.13", [sys.executable, "tests/other_python.py", "3.13"], "beds", timeout=2400),
         Stage("benchmark-serving", [sys.executable, "tests/benchmark/serving.py"], ALONE),
         *(
             Stage(
@@ -162,16 +154,21 @@ def stages() -> list[Stage]:
             }.items()
         ),
         bars("platform-bars", "swarm", "rerun", "predictions", after=("platform",), lane=ALONE),
-        bars("kubernetes-bars", "kubernetes", "rerun", "predictions", after=("kubernetes",), lane=ALONE),
-        bars("cluster-bars", "swarm_cluster", "rerun", "predictions", "nodes", after=("cluster",), lane=ALONE),
-        molecule("kubernetes-removed", "cleanup", "kubernetes", 600, always=True, after=("kubernetes",)),
-        molecule("kubernetes-bed-removed", "destroy", "kubernetes", 120, always=True, after=("kubernetes-removed",)),
-        molecule("cluster-removed", "cleanup", "swarm_cluster", 600, lane="beds", always=True, after=("cluster",)),
-        molecule("cluster-bed-removed", "destroy", "swarm_cluster", 120, lane="beds", always=True),
         bars("platform-faults", "swarm", "faults", after=("platform",), lane=ALONE),
-        # Takes the images of the site's registry out of the engine: after all that need them.
         *integration("external"),
         molecule("platform-removed", "cleanup", "swarm", 600, always=True, after=("platform",)),
+        molecule("kubernetes-check", "check", "kubernetes", 1200, after=("testbed-kubernetes", "platform")),
+        molecule("kubernetes", "converge", "kubernetes", 2400, after=("kubernetes-check",), bar=300),
+        molecule("kubernetes-verify", "verify", "kubernetes", 1800, after=("kubernetes",)),
+        bars("kubernetes-safety", "kubernetes", "containers", "secrets", "render", after=("kubernetes",)),
+        bars("kubernetes-bars", "kubernetes", "rerun", "predictions", "disturbed", after=("kubernetes",), lane=ALONE),
+        molecule("kubernetes-removed", "cleanup", "kubernetes", 600, always=True, after=("kubernetes",)),
+        molecule("kubernetes-bed-removed", "destroy", "kubernetes", 120, always=True, after=("kubernetes-removed",)),
+        molecule("cluster", "converge", "swarm_cluster", 2700, after=("platform",)),
+        molecule("cluster-verify", "verify", "swarm_cluster", 1800, after=("cluster",)),
+        bars("cluster-bars", "swarm_cluster", "rerun", "predictions", "nodes", after=("cluster",), lane=ALONE),
+        molecule("cluster-removed", "cleanup", "swarm_cluster", 600, always=True, after=("cluster",)),
+        molecule("cluster-bed-removed", "destroy", "swarm_cluster", 120, always=True),
     ]
 
 
