@@ -97,4 +97,4 @@ def serve(settings: Settings) -> NoReturn:
     path = write_properties(settings)
     prepare(settings, path)
     command = java(settings, serving_options(settings), ["kafka.Kafka", str(path)])
-    os.execvp(command[0], command)  # noqa: S606
+    os.execvp(command[0], command)  # noqa: S606  the broker takes this process, and its signals
