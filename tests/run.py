@@ -54,7 +54,7 @@ class Stage:
     timeout: int = 900
     """Seconds after which the stage counts as failed."""
     always: bool = False
-    """Runs even where an earlier stage that it builds on failed: it cleans up."""
+    """It cleans up: runs even where an earlier stage failed, if one of those in `after` was begun at all."""
     after: tuple[str, ...] = ()
     """Stages without whose success this one makes no sense."""
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -131,7 +131,12 @@ def stages() -> list[Stage]:
             "down",
             timeout=300,
             always=True,
-            after=("integration-render", "integration-agent-kubernetes", *(stage.name for stage in kubernetes_suites)),
+            after=(
+                "testbed-kubernetes",
+                "integration-render",
+                "integration-agent-kubernetes",
+                *(stage.name for stage in kubernetes_suites),
+            ),
         ),
         *integration("mlflow_modules", "model", lane="beds"),
         *integration("drift", "kafka", "agent", "data", "gateway", "images", "workload"),
@@ -163,12 +168,13 @@ def stages() -> list[Stage]:
         bars("kubernetes-safety", "kubernetes", "containers", "secrets", "render", after=("kubernetes",)),
         bars("kubernetes-bars", "kubernetes", "rerun", "predictions", "disturbed", after=("kubernetes",), lane=ALONE),
         molecule("kubernetes-removed", "cleanup", "kubernetes", 600, always=True, after=("kubernetes",)),
-        molecule("kubernetes-bed-removed", "destroy", "kubernetes", 120, always=True, after=("kubernetes-removed",)),
-        molecule("cluster", "converge", "swarm_cluster", 2700, after=("platform",)),
+        molecule("kubernetes-bed-removed", "destroy", "kubernetes", 120, always=True, after=("kubernetes-check",)),
+        molecule("cluster-bed", "create", "swarm_cluster", 900, after=("platform",)),
+        molecule("cluster", "converge", "swarm_cluster", 2700, after=("cluster-bed",)),
         molecule("cluster-verify", "verify", "swarm_cluster", 1800, after=("cluster",)),
         bars("cluster-bars", "swarm_cluster", "rerun", "predictions", "nodes", after=("cluster",), lane=ALONE),
         molecule("cluster-removed", "cleanup", "swarm_cluster", 600, always=True, after=("cluster",)),
-        molecule("cluster-bed-removed", "destroy", "swarm_cluster", 120, always=True),
+        molecule("cluster-bed-removed", "destroy", "swarm_cluster", 120, always=True, after=("cluster-bed",)),
     ]
 
 
@@ -317,6 +323,7 @@ class Lanes:
         self.tally = Tally()
         self._chosen = chosen
         """The stages were named, so what is not among them counts as done."""
+        self._begun: set[str] = set()
         self._results: dict[str, bool] = {}
         self._changed = threading.Condition()
 
@@ -349,13 +356,16 @@ class Lanes:
             reason = unmet(stage.needs) or ("" if self._chosen else stage.by_name)
             if os.environ.get("CI") and not stage.always and time.monotonic() - BEGUN > LAST_START:
                 reason = reason or f"no time left; bin/test {stage.name} runs it"
-            if missing and not stage.always:
+            if stage.always and not self._chosen and not self._begun.intersection(stage.after):
+                reason = reason or f"{stage.after[0]} was not begun"
+            elif missing and not stage.always:
                 reason = reason or f"{missing[0]} did not succeed"
             if reason:
                 print(f"SKIP   {stage.name}: {reason}", flush=True)
                 succeeded, tally = False, Tally(skipped=[f"{stage.name}: {reason}"])
             else:
                 print(f"...    {stage.name}", flush=True)
+                self._begun.add(stage.name)
                 succeeded, tally = run(stage)
             with self._changed:
                 self.tally.add(tally)
