@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import run  # noqa: E402
+import run
 
 GOOD, BAD = [sys.executable, "-c", ""], [sys.executable, "-c", "raise SystemExit(2)"]
 
