@@ -223,7 +223,8 @@ progress:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mlops.onprem.plugins.module_utils._workload import Result, WorkloadError, backend
+from ansible_collections.mlops.onprem.plugins.module_utils._workload import Result, WorkloadError
+from ansible_collections.mlops.onprem.plugins.module_utils._workload.backends import backend
 from ansible_collections.mlops.onprem.plugins.module_utils._workload.options import CLUSTER, DECLARED
 
 

@@ -114,7 +114,8 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mlops.onprem.plugins.module_utils._workload import Backend, Observed, WorkloadError, backend
+from ansible_collections.mlops.onprem.plugins.module_utils._workload import Backend, Observed, WorkloadError
+from ansible_collections.mlops.onprem.plugins.module_utils._workload.backends import backend
 from ansible_collections.mlops.onprem.plugins.module_utils._workload.options import CLUSTER
 
 

@@ -159,7 +159,8 @@ problems:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mlops.onprem.plugins.module_utils._workload import WorkloadError, backend
+from ansible_collections.mlops.onprem.plugins.module_utils._workload import WorkloadError
+from ansible_collections.mlops.onprem.plugins.module_utils._workload.backends import backend
 from ansible_collections.mlops.onprem.plugins.module_utils._workload.options import CLUSTER, DECLARED
 
 # The action plugin reads its arguments by it, too.

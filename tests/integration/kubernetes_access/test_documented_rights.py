@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.mlops.onprem.plugins.module_utils._kubernetes.access import Wanted, look
-from ansible_collections.mlops.onprem.plugins.module_utils._workload import backend
+from ansible_collections.mlops.onprem.plugins.module_utils._workload.backends import backend
 from cluster import bed_images
 from site_cluster import ROOT, Cluster, namespace
 

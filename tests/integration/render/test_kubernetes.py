@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
-from ansible_collections.mlops.onprem.plugins.module_utils._workload import backend
+from ansible_collections.mlops.onprem.plugins.module_utils._workload.backends import backend
 from small_set import Modules, declared
 
 from tests.integration.kubernetes.client import Client, path

@@ -95,9 +95,9 @@ def test_only_what_is_needed_is_loaded(tmp_path: Path) -> None:
     program = f"""
 import sys
 sys.path.insert(0, {str(ROOT / "plugins" / "module_utils")!r})
-import _workload
+import _workload.backends
 assert not [name for name in sys.modules if name.startswith("kubernetes")]
-_workload.backend("kubernetes", "t")
+_workload.backends.backend("kubernetes", "t")
 assert "urllib3" not in sys.modules or "docker" in sys.modules
 from _workload.kubernetes.client import connect
 connect({path!r})

@@ -8,7 +8,8 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from _workload import Backend, Observed, backend
+from _workload import Backend, Observed
+from _workload.backends import backend
 
 from .settings import Settings
 
