@@ -145,7 +145,7 @@ class HttpClient:
         path: str,
         *,
         query: dict[str, str] | None = None,
-        body: dict[str, Any] | None = None,
+        body: dict[str, Any] | list[Any] | None = None,
         repeat: bool | None = None,
     ) -> Any:
         """One call of a JSON API.
@@ -314,7 +314,7 @@ class HttpClient:
             parsed = json.loads(raw)
             if isinstance(parsed, dict):
                 understood = True
-                message = str(parsed.get("message") or parsed.get("detail") or parsed.get("error") or message)
+                message = _reason(parsed) or message
                 code = str(parsed.get("error_code") or "")
         location = response.getheader("Location")
         if response.status < 400 and location:
@@ -377,6 +377,18 @@ def _tls_context(ca_path: str | None, validate_certs: bool) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _reason(answer: dict[str, Any]) -> str:
+    """What an answer says about itself; FastAPI's lists of problems without the values that were sent."""
+    said = next((answer[key] for key in ("message", "detail", "error", "exception_message") if answer.get(key)), "")
+    problems = answer.get("exception_detail") or said
+    if not isinstance(problems, list):
+        return str(said)
+    parts = [
+        ".".join(map(str, one.get("loc", []))) + f": {one.get('msg')}" for one in problems if isinstance(one, dict)
+    ]
+    return "; ".join(parts) or "the request is not valid"
 
 
 def _without_credentials(address: str) -> str:

@@ -21,7 +21,7 @@ author:
   - The mlops.onprem authors (@mlops-onprem)
 extends_documentation_fragment:
   - mlops.onprem.mlflow
-  - mlops.onprem.mlflow.attributes
+  - mlops.onprem.attributes
 options:
   name:
     description: Name of the registered model. It is created where it is missing.

@@ -16,7 +16,7 @@ author:
   - The mlops.onprem authors (@mlops-onprem)
 extends_documentation_fragment:
   - mlops.onprem.mlflow
-  - mlops.onprem.mlflow.info_attributes
+  - mlops.onprem.attributes.info
 options:
   name:
     description: Name of one registered model. Without it all are returned that the user may read.

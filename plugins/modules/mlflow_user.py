@@ -18,7 +18,7 @@ author:
   - The mlops.onprem authors (@mlops-onprem)
 extends_documentation_fragment:
   - mlops.onprem.mlflow
-  - mlops.onprem.mlflow.attributes
+  - mlops.onprem.attributes
 options:
   username:
     description:

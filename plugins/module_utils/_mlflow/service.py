@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._errors import InputError, RequestError
+from .._outcome import Outcome
 from .client import MlflowClient, unpaired
 from .comparison import (
     ALIASES_TAG,
@@ -31,16 +32,6 @@ class Metadata:
     tags: dict[str, str] = field(default_factory=dict)
     purge_tags: bool = False
     enforce_aliases: bool = False
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a call came to; ``value`` is as it is now, or as it would be in check mode."""
-
-    changed: bool
-    before: dict[str, Any]
-    after: dict[str, Any]
-    value: dict[str, Any] | None = None
 
 
 def model_facts(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import InputError, RequestError
+from .._outcome import Outcome
 from .client import MlflowClient, unpaired
 from .comparison import ALIASES_TAG, DIGEST_TAG, as_tags, check_alias
 from .content import ContentFile, digest_of, scan_model
 from .detectors import DRIFT_TAG, Detectors, as_detectors
 from .holder import Dataset, Holder, as_artifacts, as_datasets, as_metrics, as_params
 from .registration import Registration, Source, Version
-from .service import Metadata, ModelVersions, Outcome, model_aliases, version_facts
+from .service import Metadata, ModelVersions, model_aliases, version_facts
 
 
 @dataclass(frozen=True)
