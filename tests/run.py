@@ -139,6 +139,7 @@ def stages() -> list[Stage]:
             ),
         ),
         *integration("mlflow_modules", "model", lane="beds"),
+        *integration("prefect_modules", lane="beds", by_name="it has yet to be run as a whole beside the others"),
         *integration("drift", "kafka", "agent", "data", "gateway", "images", "workload"),
         *integration("archive", "prometheus", by_name="it has yet to be run as a whole beside the others"),
         *integration("drift_alibi", by_name="it needs an environment with Alibi Detect"),

@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: The mlops.onprem authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the Prefect modules share: the options of the connection, their main, and how secrets stay out of results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback
+
+from .._api_module import run_module
+from .._errors import InputError
+from .._http import HttpClient
+from .._outcome import Outcome
+from .client import PrefectClient, explain
+from .comparison import masked, secrets_in
+
+Work = Callable[[AnsibleModule, PrefectClient], dict[str, Any]]
+
+
+def connection_options() -> dict[str, Any]:
+    """The options of the documentation fragment ``mlops.onprem.prefect``."""
+    return {
+        "api_url": {"type": "str", "required": True, "fallback": (env_fallback, ["PREFECT_API_URL"])},
+        "auth_string": {"type": "str", "no_log": True, "fallback": (env_fallback, ["PREFECT_API_AUTH_STRING"])},
+        "ca_path": {"type": "path", "fallback": (env_fallback, ["PREFECT_API_SSL_CERT_FILE"])},
+        "validate_certs": {"type": "bool", "default": True},
+        "timeout": {"type": "float", "default": 30},
+        "unreachable_in_check": {"type": "str", "choices": ["fail", "ignore"], "default": "fail"},
+    }
+
+
+def client_for(params: dict[str, Any]) -> PrefectClient:
+    """A client made of the options of the connection."""
+    user, colon, password = (params["auth_string"] or "").partition(":")
+    if user and not colon:
+        raise InputError("auth_string: must have the form user:password, as the server's setting has it")
+    return PrefectClient(
+        HttpClient(
+            params["api_url"],
+            option="api_url",
+            username=user if colon else None,
+            password=password,
+            ca_path=params["ca_path"],
+            validate_certs=params["validate_certs"],
+            timeout=params["timeout"],
+            explain=explain,
+        )
+    )
+
+
+def run(
+    options: Mapping[str, Any], work: Work, unknown: Callable[[AnsibleModule], dict[str, Any]], **rules: Any
+) -> None:
+    """A module's whole main, see ``run_module``. What looks like a secret among the options is never shown."""
+
+    def careful(module: AnsibleModule, client: PrefectClient) -> dict[str, Any]:
+        hide_options(module)
+        return work(module, client)
+
+    def careful_unknown(module: AnsibleModule) -> dict[str, Any]:
+        hide_options(module)
+        return unknown(module)
+
+    run_module({**connection_options(), **options}, client_for, careful, careful_unknown, service="Prefect", **rules)
+
+
+def hide_options(module: AnsibleModule) -> None:
+    """Ansible itself takes these texts out of whatever the module returns, the invocation and logs included."""
+    module.no_log_values.update(secrets_in(module.params))
+
+
+def outcome_result(outcome: Outcome, key: str) -> dict[str, Any]:
+    """A module's result, the thing itself under ``key``."""
+    return {
+        "changed": outcome.changed,
+        key: masked(outcome.value),
+        "diff": {"before": masked(outcome.before), "after": masked(outcome.after, outcome.before)},
+    }
