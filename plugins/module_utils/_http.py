@@ -383,12 +383,11 @@ def _reason(answer: dict[str, Any]) -> str:
     """What an answer says about itself; FastAPI's lists of problems without the values that were sent."""
     said = next((answer[key] for key in ("message", "detail", "error", "exception_message") if answer.get(key)), "")
     problems = answer.get("exception_detail") or said
-    if not isinstance(problems, list):
-        return str(said)
-    parts = [
-        ".".join(map(str, one.get("loc", []))) + f": {one.get('msg')}" for one in problems if isinstance(one, dict)
-    ]
-    return "; ".join(parts) or "the request is not valid"
+    return "; ".join(map(_problem, problems)) if isinstance(problems, list) else str(said)
+
+
+def _problem(one: Any) -> str:
+    return f"{'.'.join(map(str, one.get('loc', [])))}: {one.get('msg')}" if isinstance(one, dict) else str(one)
 
 
 def _without_credentials(address: str) -> str:

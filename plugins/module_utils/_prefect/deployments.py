@@ -240,9 +240,13 @@ class Deployments:
     def _write(self, wanted: Wanted, base: Mapping[str, Any], settings: Mapping[str, Any], limit_id: str | None) -> str:
         bodies = requests(settings, base, limit_id)
         if base["id"] is None:
-            flow = self._client.make_flow(wanted.flow)
             # Nothing is to be taken away from what is new: there is one body at most.
-            return self._client.create_deployment({"name": wanted.name, "flow_id": flow, **dict(*bodies)})
+            body = bodies[0] if bodies else {}
+            if "parameter_openapi_schema" in body:
+                # It is the default, but new parameters are held against their schema only where it is said.
+                body.setdefault("enforce_parameter_schema", True)
+            flow = self._client.make_flow(wanted.flow)
+            return self._client.create_deployment({"name": wanted.name, "flow_id": flow, **body})
         for body in bodies:
             self._client.update_deployment(base["id"], body)
         return str(base["id"])

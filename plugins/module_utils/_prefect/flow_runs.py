@@ -233,7 +233,8 @@ class FlowRuns:
         Task runs and log lines reach it a moment later. They are complete when the flow's last line is there and no
         task is left open; a run that was killed has no such line, so a while without news counts, too.
         """
-        if run["state"] not in FINAL or not run["started"] or _long_ago(run["ended"]):
+        never_began = run["state"] == "cancelled" and not run["run_count"]
+        if run["state"] not in FINAL or never_began or _long_ago(run["ended"]):
             return
         began = quiet_since = time.monotonic()
         seen: Any = None

@@ -94,15 +94,12 @@ def plan(wanted: Sequence[Schedule], current: Mapping[str, Schedule]) -> Changes
 
     :param current: the schedules as ``facts`` has them, by id.
     """
-    free = dict(current)
     match: dict[int, str] = {}
 
     def pair(same: Callable[[Schedule, Schedule], bool]) -> None:
-        for number, one in enumerate(wanted):
-            found = None if number in match else next((key for key, other in free.items() if same(one, other)), None)
-            if found is not None:
-                match[number] = found
-                del free[found]
+        free = {key: one for key, one in current.items() if key not in match.values()}
+        left = [number for number in range(len(wanted)) if number not in match]
+        match.update(_pairs({n: [key for key, other in free.items() if same(wanted[n], other)] for n in left}))
 
     pair(lambda one, other: "slug" in one and one["slug"] == other["slug"])
     pair(lambda one, other: _may_pair(one, other) and not _differs(one, other))
@@ -119,7 +116,25 @@ def plan(wanted: Sequence[Schedule], current: Mapping[str, Schedule]) -> Changes
     kept = {key: number for number, key in match.items()}
     in_order = [after[kept[key]] for key in current if key in kept]
     new = [one for number, one in enumerate(after) if number not in match]
-    return Changes(create, update, list(free), in_order + new)
+    return Changes(create, update, [key for key in current if key not in kept], in_order + new)
+
+
+def _pairs(choices: Mapping[int, list[str]]) -> dict[int, str]:
+    """As many pairs as there can be, by augmenting paths: who is easily pleased makes room for who isn't."""
+    taken: dict[str, int] = {}
+
+    def place(number: int, seen: set[str]) -> bool:
+        for key in choices[number]:
+            if key not in seen:
+                seen.add(key)
+                if key not in taken or place(taken[key], seen):
+                    taken[key] = number
+                    return True
+        return False
+
+    for number in choices:
+        place(number, set())
+    return {number: key for key, number in taken.items()}
 
 
 def _may_pair(one: Schedule, other: Schedule) -> bool:
@@ -173,7 +188,7 @@ def _merged(one: Schedule, held: Schedule | None) -> Schedule:
         keep = (*OWN_KEYS, *RULE_KEYS[_kind(one)]) if _kind(one) == _kind(held) else OWN_KEYS
         base |= {key: held[key] for key in keep}
     # The text that means the same stays, with the start that Prefect gave it.
-    given = {key: value for key, value in one.items() if held is None or not _same(key, value, held.get(key))}
+    given = {key: value for key, value in one.items() if key not in base or not _same(key, value, base[key])}
     return base | given
 
 
