@@ -192,6 +192,15 @@ def test_what_cant_be_repeated_goes_over_a_new_connection(stub: Any) -> None:
         (401, b"You are not authenticated.", {}, "check username and password"),
         (403, b"Invalid Host header - possible DNS rebinding", {}, "--allowed-hosts must name this host"),
         (422, b'{"detail": "bad"}', {}, "HTTP 422: bad"),
+        (
+            422,
+            b'{"exception_message": "Invalid", "exception_detail": [{"loc": ["body", 0, "a"], "msg": "wrong",'
+            b' "input": "topsecret"}], "request_body": {"a": "topsecret"}}',
+            {},
+            "HTTP 422: body.0.a: wrong",
+        ),
+        (401, b'{"exception_message": "Unauthorized"}', {}, "HTTP 401: Unauthorized"),
+        (422, b'{"detail": ["one", "two"]}', {}, "HTTP 422: one; two"),
         (500, b"x" * 1000, {}, "The cause is in the MLflow server's log"),
     ],
 )
@@ -199,7 +208,7 @@ def test_says_what_and_what_to_do(stub: Any, status: int, body: bytes, headers: 
     stub.answer = lambda handler, _: say(handler, status, body, **headers)
     with pytest.raises(RequestError) as caught:
         client(stub.url, retries=0).json("GET", "/api")
-    assert message in str(caught.value)
+    assert message in str(caught.value) and "topsecret" not in str(caught.value)
     assert len(str(caught.value)) < 600
 
 
