@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Protocol, TypeVar
@@ -25,6 +25,18 @@ class Client(Protocol):
 C = TypeVar("C", bound=Client)
 
 
+class _Module(AnsibleModule):  # type: ignore[misc]
+    """Ansible takes the secrets out of all that leaves the module, its line in the system's log included."""
+
+    def __init__(self, secrets: Callable[[Any], Iterable[str]], **options: Any) -> None:
+        self._secrets = secrets
+        super().__init__(**options)
+
+    def _load_params(self) -> None:
+        super()._load_params()
+        self.no_log_values.update(self._secrets(self.params))
+
+
 def run_module(
     options: Mapping[str, Any],
     connect: Callable[[dict[str, Any]], C],
@@ -32,6 +44,7 @@ def run_module(
     unknown: Callable[[AnsibleModule], dict[str, Any]],
     *,
     service: str,
+    secrets: Callable[[Any], Iterable[str]] = lambda _: (),
     **rules: Any,
 ) -> None:
     """Read the options, do the work, and end the module.
@@ -40,9 +53,10 @@ def run_module(
     :param connect: makes the client from the options.
     :param unknown: the result in check mode where no server answers and the user allows that.
     :param service: what the server is called in messages.
+    :param secrets: finds texts among the options that are never shown, beside those of options with ``no_log``.
     :param rules: what AnsibleModule takes about options that exclude or need each other.
     """
-    module = AnsibleModule(argument_spec=dict(options), supports_check_mode=True, **rules)
+    module = _Module(secrets, argument_spec=dict(options), supports_check_mode=True, **rules)
     signal.signal(signal.SIGTERM, _terminated)
     nothing_yet = module.check_mode and module.params["unreachable_in_check"] == "ignore"
     params = dict(module.params)

@@ -264,7 +264,7 @@ from ansible_collections.mlops.onprem.plugins.module_utils._errors import InputE
 from ansible_collections.mlops.onprem.plugins.module_utils._outcome import Outcome
 from ansible_collections.mlops.onprem.plugins.module_utils._prefect.arguments import outcome_result, run
 from ansible_collections.mlops.onprem.plugins.module_utils._prefect.client import PrefectClient
-from ansible_collections.mlops.onprem.plugins.module_utils._prefect.comparison import masked
+from ansible_collections.mlops.onprem.plugins.module_utils._prefect.comparison import check_name, masked
 from ansible_collections.mlops.onprem.plugins.module_utils._prefect.flow_runs import (
     LEVELS,
     FlowRuns,
@@ -290,6 +290,9 @@ def find(params: dict[str, Any], runs: FlowRuns) -> dict[str, Any] | None:
 def begin(module: AnsibleModule, runs: FlowRuns) -> Outcome:
     """Up to where there is something to wait for."""
     params, body = module.params, body_of(module.params)
+    for option in ("flow", "deployment"):
+        if params[option] is not None:
+            check_name(option, params[option])
     held = find(params, runs)
     if params["state"] == "cancelled":
         return runs.cancel(held) if held else Outcome(False, {}, {})

@@ -116,7 +116,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mlops.onprem.plugins.module_utils._prefect.arguments import run
 from ansible_collections.mlops.onprem.plugins.module_utils._prefect.client import PrefectClient
-from ansible_collections.mlops.onprem.plugins.module_utils._prefect.comparison import masked
+from ansible_collections.mlops.onprem.plugins.module_utils._prefect.comparison import check_name, masked
 from ansible_collections.mlops.onprem.plugins.module_utils._prefect.work_pools import WorkPools
 
 
@@ -126,6 +126,7 @@ def work(module: AnsibleModule, client: PrefectClient) -> dict[str, Any]:
     if name is None:
         found = pools.all()
     else:
+        check_name("name", name)
         one = pools.find(name)
         found = [] if one is None else [one]
     return {"changed": False, "work_pools": masked(found)}

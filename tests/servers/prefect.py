@@ -55,6 +55,7 @@ class Prefect:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}/api"
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @classmethod
     @contextlib.contextmanager
@@ -98,17 +99,19 @@ class Prefect:
                 start_new_session=True,
                 cwd=home,
             )
+        self._processes[name] = process
         try:
             yield
         finally:
             stop(process)
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float, log: str) -> None:
-        """Until the condition holds; the end of a log tells why it doesn't."""
+    def wait_for(self, condition: Callable[[], bool], timeout: float, name: str) -> None:
+        """Until the condition holds, as long as that process runs; the end of its log tells why it doesn't."""
         deadline = time.monotonic() + timeout
         while not condition():
-            told = (self.directory / f"{log}.log").read_text(errors="replace")[-3000:]
-            assert time.monotonic() < deadline, f"Prefect's {log} is not ready:\n{told}"
+            told = (self.directory / f"{name}.log").read_text(errors="replace")[-3000:]
+            runs = self._processes[name].poll() is None
+            assert runs and time.monotonic() < deadline, f"Prefect's {name} is not ready:\n{told}"
             time.sleep(0.3)
 
     def _answers(self) -> bool:

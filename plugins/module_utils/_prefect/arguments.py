@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the Prefect modules share: the options of the connection, their main, and how secrets stay out of results."""
+"""What the Prefect modules share: the options of the connection, their main and their results."""
 
 from __future__ import annotations
 
@@ -53,22 +53,9 @@ def client_for(params: dict[str, Any]) -> PrefectClient:
 def run(
     options: Mapping[str, Any], work: Work, unknown: Callable[[AnsibleModule], dict[str, Any]], **rules: Any
 ) -> None:
-    """A module's whole main, see ``run_module``. What looks like a secret among the options is never shown."""
-
-    def careful(module: AnsibleModule, client: PrefectClient) -> dict[str, Any]:
-        hide_options(module)
-        return work(module, client)
-
-    def careful_unknown(module: AnsibleModule) -> dict[str, Any]:
-        hide_options(module)
-        return unknown(module)
-
-    run_module({**connection_options(), **options}, client_for, careful, careful_unknown, service="Prefect", **rules)
-
-
-def hide_options(module: AnsibleModule) -> None:
-    """Ansible itself takes these texts out of whatever the module returns, the invocation and logs included."""
-    module.no_log_values.update(secrets_in(module.params))
+    """A module's whole main, see ``run_module``."""
+    spec = {**connection_options(), **options}
+    run_module(spec, client_for, work, unknown, service="Prefect", secrets=secrets_in, **rules)
 
 
 def outcome_result(outcome: Outcome, key: str) -> dict[str, Any]:

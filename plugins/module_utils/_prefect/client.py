@@ -90,9 +90,6 @@ class PrefectClient:
 
     # flows, deployments
 
-    def find_flow(self, name: str) -> Json | None:
-        return self._find(path("flows", "name", name))
-
     def flow_names(self, ids: set[str]) -> dict[str, str]:
         """The names of flows, by id."""
         names: dict[str, str] = {}
@@ -131,11 +128,8 @@ class PrefectClient:
     def delete_schedule(self, deployment: str, identity: str) -> None:
         self._delete(path("deployments", deployment, "schedules", identity))
 
-    def find_limit(self, name: str) -> Json | None:
-        """A global concurrency limit."""
-        return self._find(path("v2", "concurrency_limits", name))
-
     def limits(self) -> list[Json]:
+        """The global concurrency limits."""
         return self._pages("/v2/concurrency_limits/filter", {})
 
     # runs

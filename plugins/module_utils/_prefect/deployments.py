@@ -61,11 +61,11 @@ def parse(params: Mapping[str, Any]) -> Wanted:
         settings["concurrency_limit"] = as_limit("concurrency_limit", settings["concurrency_limit"], 1)
     if not GRACE[0] <= settings.get("grace_period", GRACE[0]) <= GRACE[1]:
         raise InputError(f"grace_period: must be between {GRACE[0]} and {GRACE[1]} seconds")
-    for option in (*PLACE, "global_concurrency_limit"):
+    if "work_queue" in settings:
+        check_name("work_queue", settings["work_queue"])
+    for option in ("work_pool", "global_concurrency_limit"):
         if settings.get(option) == "":
             settings[option] = None
-    if settings.get("work_queue") and settings.get("work_pool", "unknown") is None:
-        raise InputError("work_queue: needs a work_pool")
     listed = None if params["schedules"] is None else schedules.parse(params["schedules"])
     return Wanted(params["flow"], params["name"], settings, listed)
 
@@ -133,7 +133,7 @@ def as_new(wanted: Wanted) -> Outcome:
     return Outcome(True, {}, shown(after), after)
 
 
-def requests(settings: Mapping[str, Any], held: Mapping[str, Any], limit_id: str | None) -> list[dict[str, Any]]:
+def bodies_of(settings: Mapping[str, Any], held: Mapping[str, Any], limit_id: str | None) -> list[dict[str, Any]]:
     """The bodies to send, in order, that lead from what is held to the settings.
 
     :param limit_id: the id of the global concurrency limit in ``settings``.
@@ -142,9 +142,10 @@ def requests(settings: Mapping[str, Any], held: Mapping[str, Any], limit_id: str
     body = {key: changes[key] for key in SAME_NAME if key in changes}
     after = {**held, **changes}
     if changes.keys() & {*PLACE, "job_variables"}:
-        # Without its pool, a queue would be looked for in another; without a pool, job variables wouldn't be checked.
+        # They go together: without the pool, Prefect looks for the queue in another, without the queue it takes the
+        # pool's default, and without both it doesn't hold job variables against the pool's template.
         body["work_pool_name"] = after["work_pool"]
-        if after["work_pool"] and ("work_queue" in changes or "work_pool" not in changes):
+        if after["work_pool"]:
             body["work_queue_name"] = after["work_queue"]
     if changes.keys() & set(COLLISION):
         body["concurrency_options"] = {
@@ -231,14 +232,13 @@ class Deployments:
         limit = wanted.settings.get("global_concurrency_limit")
         if limit is None or limit == base["global_concurrency_limit"]:
             return None
-        found = self._client.find_limit(limit)
-        if found is None:
-            hint = nearest(limit, (str(one["name"]) for one in self._client.limits()))
-            raise InputError(f"global_concurrency_limit: there is no limit {limit}; {hint}")
-        return str(found["id"])
+        limits = {str(one["name"]): str(one["id"]) for one in self._client.limits()}
+        if limit not in limits:
+            raise InputError(f"global_concurrency_limit: there is no limit {limit}; {nearest(limit, limits)}")
+        return limits[limit]
 
     def _write(self, wanted: Wanted, base: Mapping[str, Any], settings: Mapping[str, Any], limit_id: str | None) -> str:
-        bodies = requests(settings, base, limit_id)
+        bodies = bodies_of(settings, base, limit_id)
         if base["id"] is None:
             # Nothing is to be taken away from what is new: there is one body at most.
             body = bodies[0] if bodies else {}

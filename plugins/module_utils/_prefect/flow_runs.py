@@ -15,6 +15,7 @@ from .._errors import InputError, RequestError
 from .._outcome import Outcome
 from .client import PrefectClient
 from .comparison import nearest
+from .deployments import Deployments
 
 OPEN = ("scheduled", "pending", "running", "paused", "cancelling")
 FINAL = ("completed", "failed", "crashed", "cancelled")
@@ -192,8 +193,8 @@ class FlowRuns:
         """
         found = self._client.find_deployment(flow, deployment)
         if found is None:
-            names = {f"{one['flow']}/{one['name']}" for one in self._deployments()}
-            hint = nearest(f"{flow}/{deployment}", names)
+            there = Deployments(self._client, check=True).all({})
+            hint = nearest(f"{flow}/{deployment}", (f"{one['flow']}/{one['name']}" for one in there))
             raise InputError(f"deployment: there is no deployment {flow}/{deployment}; {hint}")
         if self._check:
             return as_new(flow, deployment, body, found)
@@ -296,11 +297,6 @@ class FlowRuns:
             return f"{said}; its work pool {run['work_pool']} is paused"
         status = str(pool.get("status") or "unknown").replace("_", " ").lower()
         return f"{said}; its work pool {run['work_pool']} is {status}: is a worker of it running, and not at a limit?"
-
-    def _deployments(self) -> list[dict[str, str]]:
-        found = self._client.deployments({})
-        names = self._client.flow_names({str(one["flow_id"]) for one in found})
-        return [{"flow": names.get(str(one["flow_id"]), ""), "name": str(one["name"])} for one in found]
 
     def _named(self, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """With the names of flows and deployments in place of their ids."""

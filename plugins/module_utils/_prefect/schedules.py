@@ -31,9 +31,6 @@ class Changes:
     remove: list[str] = field(default_factory=list)
     after: list[Schedule] = field(default_factory=list)
 
-    def __bool__(self) -> bool:
-        return bool(self.create or self.update or self.remove)
-
 
 def options() -> dict[str, Any]:
     """The suboptions of a schedule."""

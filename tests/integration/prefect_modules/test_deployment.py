@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from prefect import Call, Prefect
 
 
@@ -163,7 +164,13 @@ def test_pools_and_queues(prefect: Prefect, call: Call) -> None:
     assert "default-agent-pool" not in pools
 
 
-def test_secrets_are_never_shown(call: Call) -> None:
+WRONG: list[dict[str, Any]] = [{"api_url": "nowhere"}, {"paused": "perhaps"}, {"version": {"a": 1}, "unknown": 1}]
+
+
+def test_secrets_are_never_shown(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "log", lambda module, msg, log_args=None: logged.append(f"{msg} {log_args}"))
+
     def options(word: str) -> dict[str, Any]:
         return {
             "flow": "score",
@@ -182,7 +189,10 @@ def test_secrets_are_never_shown(call: Call) -> None:
     assert "swordfish" not in said and "haddock" not in said
     env = changed["diff"]["after"]["job_variables"]["env"]
     assert env == {"DB_PASSWORD": "******** (changed)", "TOKEN": "{{ prefect.blocks.secret.token }}"}
-    invoked = json.dumps([made["invocation"], changed["invocation"]])
+    assert len(logged) == 4
+    invoked = json.dumps([made["invocation"], changed["invocation"], logged])
+    # Nor where it fails before anything is asked.
+    invoked += json.dumps([call("prefect_deployment", **options("haddock"), **wrong) for wrong in WRONG])
     for number in (1, 3, 4):
         assert f"swordfish-{number}" not in invoked and f"haddock-{number}" not in invoked
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from ansible_collections.mlops.onprem.plugins.module_utils._prefect.deployments import (
     Wanted,
+    bodies_of,
     facts,
     new_deployment,
-    requests,
     settings_after,
 )
 from hypothesis import given
@@ -23,7 +23,7 @@ def held(**more: Any) -> dict[str, Any]:
 
 
 def test_nothing_to_say_means_no_request() -> None:
-    assert requests({"tags": ["a"], "paused": False}, held(tags=["a"]), None) == []
+    assert bodies_of({"tags": ["a"], "paused": False}, held(tags=["a"]), None) == []
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_nothing_to_say_means_no_request() -> None:
 def test_a_limit_that_others_share_is_let_go_first(
     settings: dict[str, Any], before: dict[str, Any], bodies: list[dict[str, Any]]
 ) -> None:
-    assert requests(settings, held(**before), "id") == bodies
+    assert bodies_of(settings, held(**before), "id") == bodies
 
 
 @pytest.mark.parametrize(
@@ -63,12 +63,12 @@ def test_a_limit_that_others_share_is_let_go_first(
 )
 def test_a_queue_goes_with_its_pool(settings: dict[str, Any], body: dict[str, Any]) -> None:
     before = held(work_pool="a", work_queue="fast")
-    assert requests(settings_after(Wanted("f", "d", settings), before), before, None) == [body]
+    assert bodies_of(settings_after(Wanted("f", "d", settings), before), before, None) == [body]
 
 
 def test_options_of_collisions_go_together() -> None:
     before = held(collision_strategy="cancel_new", grace_period=60)
-    assert requests({"grace_period": 90}, before, None) == [
+    assert bodies_of({"grace_period": 90}, before, None) == [
         {"concurrency_options": {"collision_strategy": "CANCEL_NEW", "grace_period_seconds": 90}}
     ]
 
@@ -89,7 +89,7 @@ def test_limits_converge(first: Any, second: Any) -> None:
     for wanted in (first, second):
         name = "global_concurrency_limit" if isinstance(wanted, str) else "concurrency_limit"
         settings = settings_after(Wanted("f", "d", {name: wanted}), deployment())
-        for body in requests(settings, deployment(), settings.get("global_concurrency_limit")):
+        for body in bodies_of(settings, deployment(), settings.get("global_concurrency_limit")):
             if "global_concurrency_limit_id" in body:
                 attached = body["global_concurrency_limit_id"]
             elif body["concurrency_limit"] is None:
