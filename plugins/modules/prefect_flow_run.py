@@ -110,7 +110,7 @@ EXAMPLES = r"""
     fail_when_tasks_failed: true
   register: training
 
-- name: Start another run in an hour and don't wait
+- name: Plan another run and don't wait for it
   mlops.onprem.prefect_flow_run:
     api_url: http://prefect.localhost/api
     auth_string: "{{ prefect_auth_string }}"

@@ -75,13 +75,13 @@ class Prefect:
 
     @contextlib.contextmanager
     def worker(self, pool: str) -> Iterator[None]:
-        """A worker that looks for runs every second; returns at once."""
+        """A worker that looks for runs every second, named after its pool; returns at once."""
         settings = {
             "PREFECT_API_URL": self.url,
             "PREFECT_API_AUTH_STRING": AUTH,
             "PREFECT_WORKER_QUERY_SECONDS": "1",
         }
-        with self._running("worker", settings, "worker", "start", "--pool", pool, "--type", "process"):
+        with self._running(pool, settings, "worker", "start", "--pool", pool, "--type", "process"):
             yield
 
     @contextlib.contextmanager

@@ -65,7 +65,7 @@ def pool(prefect: Prefect) -> Iterator[str]:
     prefect.api("POST", "/work_pools/", {"name": "processes", "type": "process"})
     with prefect.worker("processes"):
         ready = lambda: prefect.api("GET", "/work_pools/processes")["status"] == "READY"  # noqa: E731
-        prefect.wait_for(ready, 120, "worker")
+        prefect.wait_for(ready, 120, "processes")
         yield "processes"
 
 

@@ -80,7 +80,7 @@ def test_cancelling_what_runs(prefect: Prefect, call: Call) -> None:
     assert late["failed"] and "is Scheduled after 0 s; its work pool processes is ready" in late["msg"]
     identity = late["flow_run"]["id"]
     running = lambda: prefect.api("GET", f"/flow_runs/{identity}")["state_type"] == "RUNNING"  # noqa: E731
-    prefect.wait_for(running, 60, "worker")
+    prefect.wait_for(running, 60, "processes")
     would = call("prefect_flow_run", check=True, id=identity, state="cancelled")
     assert would["changed"] and would["flow_run"]["state"] == "cancelled" and running()
     gone = call("prefect_flow_run", id=identity, state="cancelled", poll_interval=0.3, wait_timeout=60)
