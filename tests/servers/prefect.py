@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -120,11 +121,18 @@ class Prefect:
         return False
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
-        """Without the code under test."""
+        """Without the code under test. A busy SQLite answers 503, and has done nothing."""
         request = urllib.request.Request(f"{self.url}{path}", method=method)
         request.add_header("Authorization", f"Basic {base64.b64encode(AUTH.encode()).decode()}")
         request.add_header("Content-Type", "application/json")
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(request, data=data, timeout=30) as answer:
-            raw = answer.read()
-        return json.loads(raw) if raw else None
+        for patience in range(20, -1, -1):
+            try:
+                with urllib.request.urlopen(request, data=data, timeout=30) as answer:
+                    raw = answer.read()
+                return json.loads(raw) if raw else None
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or not patience:
+                    raise
+            time.sleep(0.2)
+        raise AssertionError("unreachable")

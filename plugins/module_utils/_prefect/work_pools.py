@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._errors import InputError
+from .._errors import InputError, RequestError
 from .._outcome import Outcome
 from .client import PrefectClient
 from .comparison import as_limit, check_name, declared, differing, nearest
@@ -191,7 +191,13 @@ class WorkPools:
             return Outcome(before != then, before, then, after)
         if current is None:
             body = {"name": wanted.name, "type": wanted.kind, "base_job_template": after["base_job_template"]}
-            self._client.create_work_pool(body | _body(settings))
+            try:
+                self._client.create_work_pool(body | _body(settings))
+            except RequestError as error:
+                if error.status != 409:
+                    raise
+                # A worker that starts makes its pool, too, and this one was quicker.
+                return self.present(wanted)
         elif changes := differing(settings, current):
             self._client.update_work_pool(wanted.name, _body(changes))
         self._write_queues(wanted, remove)

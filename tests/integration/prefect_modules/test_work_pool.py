@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import pytest
+from ansible_collections.mlops.onprem.plugins.module_utils._prefect.client import PrefectClient
 from prefect import Call, Prefect
 
 
@@ -97,6 +98,15 @@ def test_queues(prefect: Prefect, call: Call) -> None:
 def test_what_cant_be(call: Call, options: dict[str, Any], message: str) -> None:
     failed = call("prefect_work_pool", **options)
     assert failed["failed"] and message in failed["msg"], failed["msg"]
+
+
+def test_a_worker_that_makes_the_pool_first(prefect: Prefect, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    prefect.api("POST", "/work_pools/", {"name": "raced", "type": "process"})
+    find, looks = PrefectClient.find_work_pool, iter([None])
+    monkeypatch.setattr(PrefectClient, "find_work_pool", lambda self, name: next(looks, find(self, name)))
+    made = call("prefect_work_pool", name="raced", type="process", description="mine")
+    assert made["changed"] and made["diff"]["before"]["description"] == ""
+    assert prefect.api("GET", "/work_pools/raced")["description"] == "mine"
 
 
 def test_the_type_stays(call: Call) -> None:
