@@ -206,6 +206,6 @@ def registered(platform: Platform) -> list[str]:
     """Names of the registered models, by way of gateway, MLflow and database."""
     from registry import API, Client
 
-    client = Client(platform.gateway, "admin", platform.secrets["mlflow_admin_password"])
+    client = Client(platform.gateway, "admin", platform.secrets["secrets.mlflow_admin_password"])
     found = client.done("GET", f"{API}/registered-models/search").json()
     return sorted(model["name"] for model in found.get("registered_models", []))
