@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,20 @@ def test_what_was_never_begun_is_not_removed() -> None:
         run.Stage("down", BAD, always=True, after=("up",)),
     )
     assert (passed, failed, skipped) == (0, ["before"], ["up", "down"])
+
+
+def test_in_ci_nothing_is_begun_that_cannot_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.setattr(run, "BEGUN", time.monotonic() - run.LAST_START + 60)
+    passed, failed, skipped = results(
+        run.Stage("short", GOOD),
+        run.Stage("bed", BAD, budget=run.CHAIN),
+        run.Stage("platform", BAD, after=("bed",)),
+        run.Stage("removed", BAD, always=True, after=("platform",)),
+    )
+    assert (passed, failed, skipped) == (1, [], ["bed", "platform", "removed"])
+    monkeypatch.setattr(run, "BEGUN", time.monotonic() - run.LAST_START - 60)
+    assert results(run.Stage("short", BAD)) == (0, [], ["short"])
 
 
 def test_every_stage_comes_after_what_it_needs() -> None:
