@@ -8,12 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mlops.onprem.plugins.module_utils._workload import (
-    WorkloadError,
-    declare,
-    override,
-    parse,
-)
+from ansible_collections.mlops.onprem.plugins.plugin_utils.late import late
 
 
 def problems(checks: Any) -> list[str]:
@@ -31,29 +26,8 @@ def problems(checks: Any) -> list[str]:
     return found
 
 
-def declare_workloads(known: Any, more: Any, overrides: Any = None) -> list[dict[str, Any]]:
-    """The known workloads and more of them, those with overrides merged over them."""
-    try:
-        return declare(known or [], override(more or [], overrides))
-    except WorkloadError as error:
-        raise AnsibleFilterError(str(error)) from error
-
-
-def workload_problems(workloads: Any) -> list[str]:
-    """What is wrong with the declarations, each problem with the path of its field."""
-    try:
-        parse(workloads or [])
-    except WorkloadError as error:
-        return error.problems or [error.message]
-    return []
-
-
 class FilterModule:
     """Filters about workloads."""
 
     def filters(self) -> dict[str, Any]:
-        return {
-            "declare_workloads": declare_workloads,
-            "problems": problems,
-            "workload_problems": workload_problems,
-        }
+        return {"problems": problems, **late("workload_filters", "declare_workloads", "workload_problems")}

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from ansible_collections.mlops.onprem.plugins.action.generated_secrets import sealed_certificate
-from ansible_collections.mlops.onprem.plugins.filter.certificate import certificate_of
 from ansible_collections.mlops.onprem.plugins.module_utils._services.broker_check import BrokerCheck, Login
 from ansible_collections.mlops.onprem.plugins.module_utils._services.kafka import Broker
+from ansible_collections.mlops.onprem.plugins.plugin_utils.certificate_filters import certificate_of
 from kafka import free_port
 from kafka_image import Brokers, run_job
 from stream import PASSWORDS, users

@@ -14,7 +14,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mlops.onprem.plugins.action.generated_secrets import SecretsError, Spec, sealed_certificate
 from ansible_collections.mlops.onprem.plugins.filter.broker import broker_addresses, broker_job, retention_ms
-from ansible_collections.mlops.onprem.plugins.filter.certificate import certificate_of
+from ansible_collections.mlops.onprem.plugins.plugin_utils.certificate_filters import certificate_of
 from mlops_kafka.declaration import retention_ms as in_the_job
 
 

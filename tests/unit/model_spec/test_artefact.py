@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mlops.onprem.plugins.filter import model as filters
 from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import parse_model, preparation
+from ansible_collections.mlops.onprem.plugins.plugin_utils import model_filters as filters
 
 ARRAYS = b"PK\x05\x06" + bytes(18)
 RFF = {"kind": "rff", "expected_run_time": 20000}

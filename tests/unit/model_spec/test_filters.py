@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mlops.onprem.plugins.filter import model as subject
+from ansible_collections.mlops.onprem.plugins.plugin_utils import model_filters as subject
 
 REFERENCES = {"model-1": "r/model-1@sha256:1"}
 

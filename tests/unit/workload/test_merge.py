@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mlops.onprem.plugins.filter.workloads import declare_workloads, problems, workload_problems
+from ansible_collections.mlops.onprem.plugins.filter.workloads import problems
 from ansible_collections.mlops.onprem.plugins.module_utils._workload import WorkloadError, merge, override
+from ansible_collections.mlops.onprem.plugins.plugin_utils.workload_filters import declare_workloads, workload_problems
 
 WEB = {
     "name": "web",
