@@ -25,13 +25,14 @@ class Client(Protocol):
 C = TypeVar("C", bound=Client)
 
 
-class _Module(AnsibleModule):  # type: ignore[misc]
+class _Module(AnsibleModule):  # type: ignore[misc]  # Ansible has no types
     """Ansible takes the secrets out of all that leaves the module, its line in the system's log included."""
 
     def __init__(self, secrets: Callable[[Any], Iterable[str]], **options: Any) -> None:
         self._secrets = secrets
         super().__init__(**options)
 
+    # The one place between the options' arrival and the first thing that may show them: a wrong option, or the log.
     def _load_params(self) -> None:
         super()._load_params()
         self.no_log_values.update(self._secrets(self.params))

@@ -78,6 +78,7 @@ class HttpClient:
     :param retries: how often a request that may be repeated is repeated.
     :param host_header: what to send as Host, where it differs from the address.
     :param option: the name of the option that ``base`` comes from, for messages.
+    :param nothing_done: tells an answer after which the server has done nothing: then any request may be repeated.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class HttpClient:
         host_header: str | None = None,
         option: str = "url",
         explain: Explain | None = None,
+        nothing_done: Callable[[RequestError], bool] = lambda _: False,
     ) -> None:
         parts = urllib.parse.urlsplit(base)
         try:
@@ -124,6 +126,7 @@ class HttpClient:
         self._timeout = timeout
         self._retries = max(0, retries)
         self._explain = explain
+        self._nothing_done = nothing_done
         self._local = threading.local()
         self._open: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
@@ -217,7 +220,8 @@ class HttpClient:
                 return attempt()
             except RequestError as error:
                 passing = error.status in REPEATABLE_STATUS or (error.status is None and error.unreachable)
-                if turn == self._retries or not (error.code == "NOT_SENT" or (again and passing)):
+                harmless = error.code == "NOT_SENT" or self._nothing_done(error)
+                if turn == self._retries or not (harmless or (again and passing)):
                     raise
             time.sleep(min(0.2 * 3**turn, 5.0))
         raise AssertionError("unreachable")

@@ -13,7 +13,7 @@ from .._api_module import run_module
 from .._errors import InputError
 from .._http import HttpClient
 from .._outcome import Outcome
-from .client import PrefectClient, explain
+from .client import PrefectClient, busy, explain
 from .comparison import masked, secrets_in
 
 Work = Callable[[AnsibleModule, PrefectClient], dict[str, Any]]
@@ -46,6 +46,7 @@ def client_for(params: dict[str, Any]) -> PrefectClient:
             validate_certs=params["validate_certs"],
             timeout=params["timeout"],
             explain=explain,
+            nothing_done=busy,
         )
     )
 

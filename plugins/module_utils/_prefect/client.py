@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 import urllib.parse
 from typing import Any
 
@@ -17,7 +16,6 @@ NO_ROUTE = "Not Found"
 """What FastAPI says of a path that it doesn't know; Prefect's own 404 names the thing."""
 BUSY = "Service Unavailable"
 """What Prefect itself says with status 503, as when SQLite is locked; a gateway says it otherwise."""
-BUSY_PAUSES = (0.2, 0.6, 1.8)
 NOT_PREFECT = "Is api_url the address of Prefect's API? It usually ends in /api."
 
 Json = dict[str, Any]
@@ -44,6 +42,11 @@ def explain(status: int | None, message: str) -> str:
     return ""
 
 
+def busy(error: RequestError) -> bool:
+    """Whether Prefect found its database busy, and did nothing."""
+    return (error.status, error.message) == (503, BUSY)
+
+
 def path(*parts: str) -> str:
     """A path of names, each quoted."""
     return "".join(f"/{urllib.parse.quote(part, safe='')}" for part in parts)
@@ -64,7 +67,7 @@ class PrefectClient:
         return self._pages("/work_pools/filter", {})
 
     def create_work_pool(self, body: Json) -> None:
-        self._create("/work_pools/", body)
+        self._send("POST", "/work_pools/", body)
 
     def update_work_pool(self, name: str, body: Json) -> None:
         self._send("PATCH", path("work_pools", name), body, repeat=True)
@@ -76,7 +79,7 @@ class PrefectClient:
         return self._pages(f"{path('work_pools', pool)}/queues/filter", {})
 
     def create_work_queue(self, pool: str, body: Json) -> None:
-        self._create(f"{path('work_pools', pool)}/queues", body)
+        self._send("POST", f"{path('work_pools', pool)}/queues", body)
 
     def update_work_queue(self, pool: str, name: str, body: Json) -> None:
         self._send("PATCH", path("work_pools", pool, "queues", name), body, repeat=True)
@@ -124,7 +127,7 @@ class PrefectClient:
         self._delete(path("deployments", identity))
 
     def create_schedules(self, deployment: str, schedules: list[Json]) -> None:
-        self._create(f"{path('deployments', deployment)}/schedules", schedules)
+        self._send("POST", f"{path('deployments', deployment)}/schedules", schedules)
 
     def update_schedule(self, deployment: str, identity: str, body: Json) -> None:
         self._send("PATCH", path("deployments", deployment, "schedules", identity), body, repeat=True)
@@ -169,18 +172,6 @@ class PrefectClient:
 
     def _send(self, method: str, where: str, body: Any = None, *, repeat: bool | None = None) -> Any:
         return self.http.json(method, where, body=body, repeat=repeat)
-
-    def _create(self, where: str, body: Any) -> None:
-        """What is not to be sent twice, unless Prefect says that its database was busy: nothing is done then."""
-        for pause in BUSY_PAUSES:
-            try:
-                self._send("POST", where, body)
-                return
-            except RequestError as error:
-                if (error.status, error.message) != (503, BUSY):
-                    raise
-            time.sleep(pause)
-        self._send("POST", where, body)
 
     def _object(self, method: str, where: str, body: Any = None, *, repeat: bool | None = None) -> Json:
         answer = self._send(method, where, body, repeat=repeat)

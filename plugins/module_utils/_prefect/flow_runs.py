@@ -23,6 +23,8 @@ STATES = (*OPEN, *FINAL)
 FAILED = ["FAILED", "CRASHED"]
 TASKS_SHOWN = 200
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+LOOK = 0.5
+"""Seconds between two looks at what a run that has ended still tells."""
 QUIET = 3.0
 """So many seconds without news after a run's end mean that no more comes."""
 SETTLED = 30.0
@@ -216,6 +218,7 @@ class FlowRuns:
         while run["state"] not in FINAL:
             if time.monotonic() >= deadline:
                 raise Unfinished(self._late(run, patience.timeout), run)
+            # No call of Prefect's API waits for a state: it is asked for again and again.
             time.sleep(min(patience.interval, max(0.0, deadline - time.monotonic())))
             try:
                 found = self._client.find_flow_run(run["id"])
@@ -249,7 +252,7 @@ class FlowRuns:
                 seen, quiet_since = news, now
             if now - quiet_since >= QUIET or now - began >= SETTLED:
                 return
-            time.sleep(0.5)
+            time.sleep(LOOK)
 
     def cancel(self, run: dict[str, Any]) -> Outcome:
         """Ask for a run to be stopped; what it had begun is ended by its worker."""

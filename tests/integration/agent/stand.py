@@ -28,8 +28,8 @@ for folder in ("plugins/module_utils", "runtime/src", "tests/integration/agent")
     if str(ROOT / folder) not in sys.path:
         sys.path.insert(0, str(ROOT / folder))
 
-from _workload import Backend, Observed, ObservedTask  # noqa: E402
-from _workload.backends import backend  # noqa: E402
+from _workload import Backend, Observed, ObservedTask  # noqa: E402 - found only now
+from _workload.backends import backend  # noqa: E402 - found only now
 from targets import Target, chosen  # noqa: E402
 
 NAMESPACE = "t-agent"

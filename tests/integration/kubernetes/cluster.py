@@ -18,11 +18,11 @@ for folder in ("plugins/module_utils",):
     if str(ROOT / folder) not in sys.path:
         sys.path.insert(0, str(ROOT / folder))
 
-from _workload import Result, WorkloadError  # noqa: E402
-from _workload.backends import backend  # noqa: E402
-from _workload.kubernetes.access import AGENT_RULES  # noqa: E402
-from _workload.kubernetes.api import Api, ApiError  # noqa: E402
-from _workload.kubernetes.kinds import CLAIM, MADE, NAMESPACE, NODE, POD, STORAGE_CLASS, Key, kind_named  # noqa: E402
+from _workload import Result, WorkloadError  # noqa: E402 - found only now
+from _workload.backends import backend  # noqa: E402 - found only now
+from _workload.kubernetes.access import AGENT_RULES  # noqa: E402 - found only now
+from _workload.kubernetes.api import Api, ApiError  # noqa: E402 - found only now
+from _workload.kubernetes.kinds import CLAIM, MADE, NAMESPACE, NODE, POD, STORAGE_CLASS, Key, kind_named  # noqa: E402 - found only now
 
 __all__ = ["AGENT_RULES", "Cluster", "Result", "WorkloadError", "bed", "bed_images", "job", "server"]
 BED_IMAGE = "testbed.invalid/busybox:1"

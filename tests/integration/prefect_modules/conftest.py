@@ -20,7 +20,7 @@ for path in (ROOT / ".collections", ROOT / "tests" / "servers"):
     if str(path) not in sys.path:
         sys.path.insert(0, str(path))
 
-from prefect import AUTH, Call, Prefect  # noqa: E402
+from prefect import AUTH, Call, Prefect  # noqa: E402 - found only now
 
 FLOW = """
 import time
@@ -63,8 +63,11 @@ def flows(prefect: Prefect) -> Path:
 def pool(prefect: Prefect) -> Iterator[str]:
     """A work pool with a worker that is ready."""
     prefect.api("POST", "/work_pools/", {"name": "processes", "type": "process"})
+
+    def ready() -> bool:
+        return bool(prefect.api("GET", "/work_pools/processes")["status"] == "READY")
+
     with prefect.worker("processes"):
-        ready = lambda: prefect.api("GET", "/work_pools/processes")["status"] == "READY"  # noqa: E731
         prefect.wait_for(ready, 120, "processes")
         yield "processes"
 

@@ -79,7 +79,10 @@ def test_cancelling_what_runs(prefect: Prefect, call: Call) -> None:
     late = call("prefect_flow_run", **options | {"wait_timeout": 0})
     assert late["failed"] and "is Scheduled after 0 s; its work pool processes is ready" in late["msg"]
     identity = late["flow_run"]["id"]
-    running = lambda: prefect.api("GET", f"/flow_runs/{identity}")["state_type"] == "RUNNING"  # noqa: E731
+
+    def running() -> bool:
+        return bool(prefect.api("GET", f"/flow_runs/{identity}")["state_type"] == "RUNNING")
+
     prefect.wait_for(running, 60, "processes")
     would = call("prefect_flow_run", check=True, id=identity, state="cancelled")
     assert would["changed"] and would["flow_run"]["state"] == "cancelled" and running()

@@ -17,9 +17,9 @@ for folder in ("plugins/module_utils",):
     if str(ROOT / folder) not in sys.path:
         sys.path.insert(0, str(ROOT / folder))
 
-from _workload import Result, WorkloadError  # noqa: E402
-from _workload.backends import backend  # noqa: E402
-from _workload.engine import Engine  # noqa: E402
+from _workload import Result, WorkloadError  # noqa: E402 - found only now
+from _workload.backends import backend  # noqa: E402 - found only now
+from _workload.engine import Engine  # noqa: E402 - found only now
 
 IMAGES = {"one": "t-workload/server:1", "two": "t-workload/server:2"}
 SECRETS = {"web_password": "correct horse battery staple"}

@@ -2,12 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+from ansible_collections.mlops.onprem.plugins.module_utils import _http
 from ansible_collections.mlops.onprem.plugins.module_utils._errors import RequestError
-from ansible_collections.mlops.onprem.plugins.module_utils._prefect import client
-from ansible_collections.mlops.onprem.plugins.module_utils._prefect.client import BUSY, NO_ROUTE, PrefectClient, path
+from ansible_collections.mlops.onprem.plugins.module_utils._prefect.arguments import client_for, connection_options
+from ansible_collections.mlops.onprem.plugins.module_utils._prefect.client import (
+    BUSY,
+    NO_ROUTE,
+    PrefectClient,
+    busy,
+    path,
+)
 
 
 class Http:
@@ -36,27 +46,38 @@ def at(http: Http) -> PrefectClient:
     return PrefectClient(http)  # type: ignore[arg-type]
 
 
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client.time, "sleep", lambda seconds: None)
+def test_a_busy_database_is_told_from_what_may_have_been_done() -> None:
+    assert busy(refusal(503, BUSY))
+    for error in (refusal(503, "no upstream"), refusal(500, "x"), refusal(409, BUSY)):
+        assert not busy(error)
 
 
-def test_a_busy_database_is_asked_again() -> None:
-    http = Http(refusal(503, BUSY), refusal(503, BUSY), {})
-    at(http).create_schedules("1", [{"a": 1}])
-    assert http.bodies == [[{"a": 1}]] * 3
-    endless = Http(*[refusal(503, BUSY)] * 9)
-    with pytest.raises(RequestError, match=BUSY):
-        at(endless).create_work_pool({})
-    assert len(endless.bodies) == 4
+def test_a_busy_database_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_http.time, "sleep", lambda seconds: None)
+    answers, bodies = [503, 503, 201], []
 
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            status = answers.pop(0)
+            said = b"{}" if status == 201 else json.dumps({"exception_message": BUSY}).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
 
-@pytest.mark.parametrize("error", [refusal(503, "no upstream"), refusal(500, "x"), refusal(409, BUSY)])
-def test_what_may_have_been_done_is_not_repeated(error: RequestError) -> None:
-    http = Http(error, {})
-    with pytest.raises(RequestError):
-        at(http).create_work_queue("p", {})
-    assert len(http.bodies) == 1
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        options = dict.fromkeys(connection_options()) | {"validate_certs": True, "timeout": 10.0}
+        prefect = client_for(options | {"api_url": f"http://127.0.0.1:{server.server_port}/api"})
+        prefect.create_schedules("1", [{"a": 1}])
+        assert bodies == [[{"a": 1}]] * 3
+        answers += [503] * 9
+        with pytest.raises(RequestError, match=BUSY):
+            prefect.create_work_pool({})
+        assert len(bodies) == 3 + 4
+        prefect.http.close()
+        server.shutdown()
 
 
 def test_a_thing_that_is_not_there_and_a_path_that_is_not() -> None:
