@@ -174,6 +174,9 @@ def stages() -> list[Stage]:
         molecule("kubernetes-verify", "verify", "kubernetes", 1800, after=("kubernetes",)),
         bars("kubernetes-safety", "kubernetes", "containers", "secrets", "render", after=("kubernetes",)),
         bars("kubernetes-bars", "kubernetes", "rerun", "predictions", "disturbed", after=("kubernetes",), lane=ALONE),
+        molecule("kubernetes-emptied", "destroy", "kubernetes", 120, after=("kubernetes",)),
+        # The site's registry has the images by now; the cluster is made anew within the time.
+        molecule("kubernetes-images-present", "converge", "kubernetes", 2400, after=("kubernetes-emptied",), bar=300),
         molecule("kubernetes-removed", "cleanup", "kubernetes", 600, always=True, after=("kubernetes",)),
         molecule("kubernetes-bed-removed", "destroy", "kubernetes", 120, always=True, after=("kubernetes-check",)),
         molecule("cluster-bed", "create", "swarm_cluster", 900, after=("platform",), budget=CHAIN),

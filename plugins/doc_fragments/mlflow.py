@@ -32,31 +32,11 @@ options:
       - File or directory with the certificate authorities to trust, in PEM format, in place of the system's.
       - Falls back to the environment variable E(MLFLOW_TRACKING_SERVER_CERT_PATH).
     type: path
-  validate_certs:
-    description: Whether the server's certificate is verified.
-    type: bool
-    default: true
-  timeout:
-    description:
-      - Seconds to wait for a connection and for each answer.
-      - Files get 60 seconds and a second per 4 MiB, or this where it is more.
-    type: float
-    default: 30
   host_header:
     description: What to send as C(Host), where it differs from the address in O(tracking_uri).
     type: str
-  unreachable_in_check:
-    description:
-      - What to do in check mode when no MLflow answers, as on a host that a playbook has yet to set up.
-      - V(ignore) reports what would be made on an empty server, and returns RV(ignore:reachable=false).
-      - The file at O(ca_path) need not be there then.
-    type: str
-    choices: [fail, ignore]
-    default: fail
 requirements:
-  - Python 3.11 or newer on the host that runs the module
   - An MLflow server of version 3; tested with 3.17
 notes:
-  - A request is repeated, up to three times, only where a repeat changes nothing.
-  - Runs on any host that reaches MLflow; nothing but Python's standard library is needed.
+  - Files get 60 seconds and a second per 4 MiB, or O(timeout) where it is more.
 """

@@ -27,28 +27,9 @@ options:
       - File or directory with the certificate authorities to trust, in PEM format, in place of the system's.
       - Falls back to the environment variable E(PREFECT_API_SSL_CERT_FILE).
     type: path
-  validate_certs:
-    description: Whether the server's certificate is verified.
-    type: bool
-    default: true
-  timeout:
-    description: Seconds to wait for a connection and for each answer.
-    type: float
-    default: 30
-  unreachable_in_check:
-    description:
-      - What to do in check mode when no Prefect answers, as on a host that a playbook has yet to set up.
-      - V(ignore) reports what would be made on an empty server, and returns RV(ignore:reachable=false).
-      - The file at O(ca_path) need not be there then.
-    type: str
-    choices: [fail, ignore]
-    default: fail
 requirements:
-  - Python 3.11 or newer on the host that runs the module
   - A Prefect server of version 3; tested with 3.9
 notes:
-  - A request is repeated, up to three times, only where a repeat changes nothing.
-  - Runs on any host that reaches Prefect; nothing but Python's standard library is needed.
   - Texts under names that speak of a secret (C(password), C(token), C(api_key) and the like), and credentials in
     addresses, are hidden in results and diffs; a diff still says that one has changed. Templates such as
     C({{ prefect.blocks.secret.x }}) are shown.

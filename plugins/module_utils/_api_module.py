@@ -24,6 +24,13 @@ class Client(Protocol):
 
 C = TypeVar("C", bound=Client)
 
+API_OPTIONS: Mapping[str, Any] = {
+    "validate_certs": {"type": "bool", "default": True},
+    "timeout": {"type": "float", "default": 30},
+    "unreachable_in_check": {"type": "str", "choices": ["fail", "ignore"], "default": "fail"},
+}
+"""The options of the documentation fragment ``mlops.onprem.api``."""
+
 
 class _Module(AnsibleModule):  # type: ignore[misc]  # Ansible has no types
     """Ansible takes the secrets out of all that leaves the module, its line in the system's log included."""

@@ -19,6 +19,7 @@ author:
   - The mlops.onprem authors (@mlops-onprem)
 extends_documentation_fragment:
   - mlops.onprem.prefect
+  - mlops.onprem.api
   - mlops.onprem.attributes
 options:
   flow:

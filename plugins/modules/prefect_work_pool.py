@@ -17,6 +17,7 @@ author:
   - The mlops.onprem authors (@mlops-onprem)
 extends_documentation_fragment:
   - mlops.onprem.prefect
+  - mlops.onprem.api
   - mlops.onprem.attributes
 options:
   name:

@@ -14,8 +14,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +21,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from process import free_port, stop
 
 ROOT = Path(__file__).resolve().parents[2]
 ADMIN, PASSWORD = "admin", "an-admin-password"
@@ -51,9 +51,7 @@ class Mlflow:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._venv = environment()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -107,13 +105,7 @@ class Mlflow:
 
     def stop(self) -> None:
         if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(5)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+            stop(self.process)
             self.process = None
 
     def api(self, method: str, path: str, body: dict[str, Any] | None = None, version: str = "2.0") -> Any:

@@ -12,8 +12,6 @@ import base64
 import contextlib
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +20,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from process import free_port, stop
 
 ROOT = Path(__file__).resolve().parents[2]
 AUTH = "admin:a-password-for-tests"
@@ -37,24 +37,13 @@ def environment() -> Path:
     return Path(made.stdout.strip())
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """A process and what it has started."""
-    for number, patience in ((signal.SIGTERM, 5), (signal.SIGKILL, 5)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
-
-
 class Prefect:
     """One server, and what works for it."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._bin = environment() / "bin"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/api"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 

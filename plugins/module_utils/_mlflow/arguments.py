@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 
-from .._api_module import run_module
+from .._api_module import API_OPTIONS, run_module
 from .._http import HttpClient
 from .client import MlflowClient, explain
 
@@ -17,16 +17,14 @@ Work = Callable[[AnsibleModule, MlflowClient], dict[str, Any]]
 
 
 def connection_options() -> dict[str, Any]:
-    """The options of the documentation fragment ``mlops.onprem.mlflow``."""
+    """The options of the documentation fragments ``mlops.onprem.api`` and ``mlops.onprem.mlflow``."""
     return {
+        **API_OPTIONS,
         "tracking_uri": {"type": "str", "required": True, "fallback": (env_fallback, ["MLFLOW_TRACKING_URI"])},
         "username": {"type": "str", "fallback": (env_fallback, ["MLFLOW_TRACKING_USERNAME"])},
         "password": {"type": "str", "no_log": True, "fallback": (env_fallback, ["MLFLOW_TRACKING_PASSWORD"])},
         "ca_path": {"type": "path", "fallback": (env_fallback, ["MLFLOW_TRACKING_SERVER_CERT_PATH"])},
-        "validate_certs": {"type": "bool", "default": True},
-        "timeout": {"type": "float", "default": 30},
         "host_header": {"type": "str"},
-        "unreachable_in_check": {"type": "str", "choices": ["fail", "ignore"], "default": "fail"},
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 
-from .._api_module import run_module
+from .._api_module import API_OPTIONS, run_module
 from .._errors import InputError
 from .._http import HttpClient
 from .._outcome import Outcome
@@ -20,14 +20,12 @@ Work = Callable[[AnsibleModule, PrefectClient], dict[str, Any]]
 
 
 def connection_options() -> dict[str, Any]:
-    """The options of the documentation fragment ``mlops.onprem.prefect``."""
+    """The options of the documentation fragments ``mlops.onprem.api`` and ``mlops.onprem.prefect``."""
     return {
+        **API_OPTIONS,
         "api_url": {"type": "str", "required": True, "fallback": (env_fallback, ["PREFECT_API_URL"])},
         "auth_string": {"type": "str", "no_log": True, "fallback": (env_fallback, ["PREFECT_API_AUTH_STRING"])},
         "ca_path": {"type": "path", "fallback": (env_fallback, ["PREFECT_API_SSL_CERT_FILE"])},
-        "validate_certs": {"type": "bool", "default": True},
-        "timeout": {"type": "float", "default": 30},
-        "unreachable_in_check": {"type": "str", "choices": ["fail", "ignore"], "default": "fail"},
     }
 
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from ansible_collections.mlops.onprem.plugins.module_utils import _http
 from ansible_collections.mlops.onprem.plugins.module_utils._errors import RequestError
 from ansible_collections.mlops.onprem.plugins.module_utils._prefect.client import PrefectClient
 from prefect import Call, Prefect
+from process import free_port
 
 MODULES: dict[str, dict[str, Any]] = {
     "prefect_work_pool": {"name": "x", "type": "process", "job_variables": {"a": 1}, "queues": [{"name": "q"}]},
@@ -31,9 +31,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def nowhere() -> str:
     """An address where nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}/api"
+    return f"http://127.0.0.1:{free_port()}/api"
 
 
 @pytest.mark.parametrize("name", MODULES)
