@@ -183,3 +183,12 @@ def test_the_collections_own_table_is_sound() -> None:
             assert "USER 10001:10001" in dockerfile or dockerfile.rstrip().count("\nFROM ") >= 1, name
         if recipe.pull:
             assert "ARG UPSTREAM" in ours.files(name, on_upstream=True)["Dockerfile"].content.decode()
+
+
+def test_no_image_declares_a_volume() -> None:
+    """A workload names its volumes. What an image declares beside them is made without a name, and a Swarm leaves it
+    behind with each job."""
+    recipes = sorted((COLLECTION / "images").glob("*/Dockerfile"))
+    assert recipes
+    declared = [str(file) for file in recipes if any(line.startswith("VOLUME") for line in file.read_text().splitlines())]
+    assert not declared
