@@ -146,7 +146,7 @@ def stages() -> list[Stage]:
         *integration("prefect_modules", lane="beds", by_name="it has yet to be run as a whole beside the others"),
         *integration("drift", "kafka", "agent", "data", "gateway", "images", "workload"),
         *integration("archive", "prometheus", by_name="it has yet to be run as a whole beside the others"),
-        *integration("drift_alibi", by_name="it needs an environment with Alibi Detect"),
+        *integration("drift_alibi", by_name="it builds an image of a gigabyte"),
         Stage("unit-py3.13", [sys.executable, "tests/other_python.py", "3.13"], "beds", timeout=2400),
         Stage("benchmark-serving", [sys.executable, "tests/benchmark/serving.py"], ALONE),
         *(

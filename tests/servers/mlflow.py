@@ -69,7 +69,7 @@ class Mlflow:
         """Returns when it answers."""
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "auth.ini").write_text(
-            "[mlflow]\ndefault_permission = NO_PERMISSIONS\n"
+            "[mlflow]\ndefault_permission = NO_PERMISSIONS\nauth_cache_ttl_seconds = 600\n"
             f"database_uri = sqlite:///{self.directory}/auth.db\nadmin_username = {ADMIN}\n"
             f"admin_password = {PASSWORD}\n"
             "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"

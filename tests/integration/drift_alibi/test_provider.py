@@ -1,21 +1,23 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""The provider with the real Alibi Detect 0.11.4.
-
-The library wants an environment of its own, with Debian's PyTorch: minutes and a gigabyte. `MLOPS_TEST_ALIBI` names a
-Python that has it: that of the image drift_detector_alibi, or an environment made from the image's requirements.txt.
-"""
+"""The provider with the real Alibi Detect 0.11.4, in the image that sites run: built by the roles, hardened, no network."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "images"))
+
+from image_site import clean, docker, find_buildkit, lend, make_site  # noqa: E402
+
+NAME, ADDRESS, IMAGE = "mlops-alibi", "127.0.0.1:5056", "drift_detector_alibi"
+
 CHECKS = (
     "ksdrift",
     "cvmdrift",
@@ -29,17 +31,27 @@ CHECKS = (
 )
 
 
-@pytest.fixture(scope="session")
-def outcomes() -> dict[str, str | None]:
-    python = os.environ.get("MLOPS_TEST_ALIBI", "")
-    if not python:
-        pytest.skip("Alibi Detect: MLOPS_TEST_ALIBI names no Python that has it")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "runtime" / "src"), "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run(
-        [python, Path(__file__).parent / "provider.py"], env=environment, capture_output=True, text=True, check=False
-    )
-    lines = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
-    assert len(lines) == len(CHECKS), ran.stderr[-2000:]
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The image's reference by digest."""
+    if find_buildkit() is None or not docker("info", "--format", "{{.ServerVersion}}", check=False):
+        pytest.skip("no Docker engine with BuildKit answers")
+    clean(NAME, ADDRESS)
+    lend(ADDRESS, "base", "python_build", "registry", IMAGE)
+    yield make_site(tmp_path_factory.mktemp("site"), NAME, ADDRESS).run(images_wanted=[IMAGE]).images[IMAGE]
+    clean(NAME, ADDRESS)
+
+
+@pytest.fixture(scope="module")
+def outcomes(image: str) -> dict[str, str | None]:
+    said = docker(
+        "run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL", "--memory", "2g",
+        "--mount", "type=tmpfs,destination=/tmp,tmpfs-mode=1777",
+        "--volume", f"{HERE / 'provider.py'}:/provider.py:ro", image, "python", "/provider.py",
+        timeout=1800,
+    )  # fmt: skip
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert len(lines) == len(CHECKS), said[-2000:]
     return {line["check"]: line["error"] for line in lines}
 
 

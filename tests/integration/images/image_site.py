@@ -93,10 +93,10 @@ class Site:
         return Run(done.returncode, output, json.loads(result.read_text()) if result.exists() else {})
 
 
-def docker(*arguments: str | Path, check: bool = True) -> str:
+def docker(*arguments: str | Path, check: bool = True, timeout: float = 300) -> str:
     command = find_buildkit()
     assert command is not None
-    done = subprocess.run([command, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run([command, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=timeout)
     assert done.returncode == 0 or not check, done.stderr
     return done.stdout.strip()
 

@@ -118,10 +118,17 @@ def test_the_sites_own_broker_and_no_archive(tmp_path: Path) -> None:
     parse([detector])
 
 
+def test_alibi_detect_is_an_image_of_its_own_for_the_detector_alone(tmp_path: Path) -> None:
+    detector, archive = play(tmp_path, mlops_broker=BROKER, drift_detector_alibi=True)["workloads"]
+    assert (detector["image"], archive["image"]) == ("drift_detector_alibi", "drift_detector")
+    assert detector["resources"]["limits"]["memory"] == "2Gi"
+    parse([detector, archive])
+
+
 def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
     wrong: dict[str, Any] = {
         "replicas": 0, "cpu_limit": 0, "memory_limit": "much", "snapshot_seconds": 0, "poll_seconds": 0, "lag": 0,
-        "archive": "some", "archive_cpu_limit": "all", "archive_memory_limit": "1 GB", "archive_retention": "long",
+        "alibi": "x", "archive": "some", "archive_cpu_limit": "all", "archive_memory_limit": "1 GB", "archive_retention": "long",
         "overrides": [],
     }  # fmt: skip
     found = play(tmp_path, mlops_broker=BROKER, **{f"drift_detector_{name}": value for name, value in wrong.items()})

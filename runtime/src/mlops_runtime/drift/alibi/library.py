@@ -30,7 +30,7 @@ def load(module: str, kind: str) -> Any:
     except ImportError as error:
         raise ValueError(
             f"{kind} needs Alibi Detect {VERSION} with PyTorch, which isn't installed here ({error}): "
-            "use the image drift_detector_alibi"
+            "drift_detector_alibi: true has the service run in an image with it"
         ) from error
     if library.__version__ != VERSION:
         raise ValueError(f"{kind} needs Alibi Detect {VERSION}; {library.__version__} is installed")
