@@ -72,7 +72,7 @@ def test_a_text_has_the_same_row_for_ever() -> None:
     assert hashlib.sha256(np.round(row, 9).tobytes()).hexdigest()[:16] == "8ffe8f3e11264f35"
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(text=st.text(max_size=60))
 def test_any_text_has_a_row_of_length_one(text: str) -> None:
     row = made("hashed_text").row(text)

@@ -90,7 +90,7 @@ def test_a_shift_is_found_once_and_none_without_it(kind: type[WindowDetector], o
 
 
 @pytest.mark.parametrize(("kind", "own"), KINDS, ids=[kind.kind for kind, _ in KINDS])
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(cuts=st.lists(st.integers(0, 200), max_size=6), stop=st.integers(0, 200), by_time=st.booleans())
 def test_neither_batches_nor_a_restart_matter(
     kind: type[WindowDetector], own: dict[str, Any], cuts: list[int], stop: int, by_time: bool
@@ -119,7 +119,7 @@ def test_one_row_at_a_time_is_the_same() -> None:
     assert same(single.state(), whole.state())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     window=st.integers(10, 40),
     step=st.integers(1, 40),

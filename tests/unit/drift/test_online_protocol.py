@@ -44,7 +44,7 @@ def feed(detector: OnlineDetector, rows: FloatArray) -> list[Alarm]:
 
 @kinds
 @given(cuts=cuts)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_portions_do_not_matter(kind: str, cuts: list[int]) -> None:
     rows = drifting_rows()
     whole, parts = fresh(kind), fresh(kind)
@@ -67,7 +67,7 @@ def test_one_row_at_a_time_is_the_same(kind: str) -> None:
 
 @kinds
 @given(stop=st.integers(0, ROWS), cuts=cuts)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_restart_at_any_row_changes_nothing(kind: str, stop: int, cuts: list[int]) -> None:
     rows = drifting_rows()
     never, before, after = fresh(kind), fresh(kind), fresh(kind)
@@ -109,7 +109,7 @@ def test_what_was_restored_is_not_shared(kind: str) -> None:
         ),
     )
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_no_value_gets_into_the_statistic(kind: str, rows: FloatArray) -> None:
     """Missing, infinite, enormous, a category that doesn't exist: the statistics stay numbers."""
     detector = fresh(kind)

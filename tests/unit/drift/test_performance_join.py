@@ -75,7 +75,7 @@ def test_repeats_and_mismatches() -> None:
 EVENTS = st.lists(st.tuples(st.booleans(), st.integers(0, 12), st.integers(1, 3)), max_size=60)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(events=EVENTS, stop=st.integers(0, 60))
 def test_a_restart_changes_nothing_and_the_bounds_hold(events: list[tuple[bool, int, int]], stop: int) -> None:
     def play(join: LabelJoin, part: list[tuple[bool, int, int]]) -> list[Any]:

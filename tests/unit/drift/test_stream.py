@@ -146,7 +146,7 @@ def traffic(seed: int, count: int = 300) -> list[Message]:
     return messages(*values)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 5), st.lists(st.tuples(st.integers(1, 90), st.booleans()), min_size=1, max_size=12))
 def test_neither_grouping_nor_restarts_change_anything(seed: int, steps: list[tuple[int, bool]]) -> None:
     """Steps: so many messages, and whether the process then ends and a successor takes up its state."""

@@ -128,8 +128,8 @@ def test_alibi_detect_is_an_image_of_its_own_for_the_detector_alone(tmp_path: Pa
 def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
     wrong: dict[str, Any] = {
         "replicas": 0, "cpu_limit": 0, "memory_limit": "much", "snapshot_seconds": 0, "poll_seconds": 0, "lag": 0,
-        "alibi": "x", "archive": "some", "archive_cpu_limit": "all", "archive_memory_limit": "1 GB", "archive_retention": "long",
-        "overrides": [],
+        "alibi": "x", "archive": "some", "archive_cpu_limit": "all", "archive_memory_limit": "1 GB",
+        "archive_retention": "long", "overrides": [],
     }  # fmt: skip
     found = play(tmp_path, mlops_broker=BROKER, **{f"drift_detector_{name}": value for name, value in wrong.items()})
     assert [line.split(":")[0] for line in found["problems"]] == [f"drift_detector_{name}" for name in wrong]

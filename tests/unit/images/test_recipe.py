@@ -190,5 +190,7 @@ def test_no_image_declares_a_volume() -> None:
     behind with each job."""
     recipes = sorted((COLLECTION / "images").glob("*/Dockerfile"))
     assert recipes
-    declared = [str(file) for file in recipes if any(line.startswith("VOLUME") for line in file.read_text().splitlines())]
+    declared = [
+        str(file) for file in recipes if any(line.startswith("VOLUME") for line in file.read_text().splitlines())
+    ]
     assert not declared

@@ -112,13 +112,13 @@ GRANTS = st.sampled_from(list(RIGHTS)).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(GRANTS)
 def test_a_grant_comes_back_as_it_was(grant: Grant) -> None:
     assert acls.to_grant(acls.to_acl(grant)) == grant
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.frozensets(GRANTS), st.frozensets(GRANTS), st.sets(st.sampled_from(["a", "b", "c"])))
 def test_grants_become_what_is_declared(declared: frozenset[Grant], present: frozenset[Grant], users: set[str]) -> None:
     add, remove = plan_grants(declared, present, users)

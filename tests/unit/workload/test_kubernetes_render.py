@@ -138,7 +138,7 @@ def test_the_rules_are_not_blind() -> None:
 
 
 @given(declarations(), st.sampled_from(ENTRIES))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_workload_is_rendered_purely_and_keeps_the_rules(data: dict[str, Any], site: KubernetesSite) -> None:
     problems: list[str] = []
     workload = Workload.from_dict(data)
@@ -459,7 +459,6 @@ SECONDS = st.floats(0.1, 10_000)
 
 
 @given(interval=SECONDS, retries=st.integers(1, 50), period=st.floats(0, 10_000), startup=st.booleans())
-@settings(deadline=None)
 def test_probes_are_never_less_patient(interval: float, retries: int, period: float, startup: bool) -> None:
     pace = {"interval": interval, "retries": retries, "start_period": period}
     liveness: dict[str, Any] = {"tcp": {"port": "http"}, **({} if startup else pace)}
@@ -636,7 +635,7 @@ def test_what_sets_share() -> None:
 
 
 @given(declarations())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_lenient_rendering_takes_what_is_missing(data: dict[str, Any]) -> None:
     """Check mode on a blank host: no image is built, no secret made yet."""
     site = dataclasses.replace(SITE, images={}, secret_values={}, lenient=True)

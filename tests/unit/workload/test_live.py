@@ -50,7 +50,7 @@ def as_the_engine_tells(spec: dict[str, Any], ids: dict[str, str]) -> dict[str, 
 
 
 @given(declarations())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_was_sent_compares_equal(data: dict[str, Any]) -> None:
     problems: list[str] = []
     found = render(Workload.from_dict(data), SITE, problems)

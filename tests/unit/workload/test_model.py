@@ -61,7 +61,7 @@ def declarations(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(declarations())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_is_read_can_be_written_and_read_again(data: dict[str, Any]) -> None:
     workload = Workload.from_dict(data)
     assert Workload.from_dict(workload.to_dict()) == workload
@@ -84,7 +84,7 @@ def test_what_is_read_can_be_written_and_read_again(data: dict[str, Any]) -> Non
         max_leaves=20,
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_nothing_but_its_own_error_comes_out(data: Any) -> None:
     try:
         Workload.from_dict(data)
@@ -214,7 +214,6 @@ def test_order_is_as_parallel_as_it_can_be() -> None:
 
 
 @given(st.dictionaries(LABEL, st.lists(LABEL, max_size=4), max_size=8))
-@settings(deadline=None)
 def test_every_graph_has_an_order(edges: dict[str, list[str]]) -> None:
     """Circles too; and what isn't in a circle waits for all that it needs."""
     workloads = graph({name: [peer for peer in peers if peer != name] for name, peers in edges.items()})

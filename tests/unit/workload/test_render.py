@@ -66,7 +66,7 @@ def test_golden(case: str) -> None:
 
 
 @given(declarations())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_rendering_is_pure_and_compares_equal_to_itself(data: dict[str, Any]) -> None:
     first, second = rendered(data), rendered(data)
     assert first == second
@@ -205,7 +205,7 @@ def test_helpers_are_as_confined_as_workloads() -> None:
 
 
 @given(st.text(min_size=1, max_size=40), st.text(max_size=20))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_lenient_rendering_takes_what_is_missing(name: str, value: str) -> None:
     """Check mode on a blank host: no image is built, no secret made yet."""
     site = dataclasses.replace(SITE, images={}, secret_values={name: value}, lenient=True)
