@@ -20,7 +20,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from process import free_port, stop
 
@@ -29,7 +29,7 @@ ADMIN, PASSWORD = "admin", "an-admin-password"
 
 
 def environment() -> Path:
-    """The server's virtual environment, made once for its lock; shared with the tests of the modules."""
+    """The server's virtual environment, made once for its lock."""
     lock = ROOT / "requirements" / "mlflow-server.txt"
     locks = lock.read_bytes() + (ROOT / "images" / "mlflow" / "requirements.txt").read_bytes()
     key = hashlib.sha256(locks + sys.version.encode()).hexdigest()[:16]
@@ -48,17 +48,18 @@ def environment() -> Path:
 class Mlflow:
     """One server; a user without rights of its own may do what the platform's users may."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, allowed_hosts: str = "127.0.0.1:*") -> None:
         self.directory = directory
-        self._venv = environment()
+        self.venv = environment()
+        self._allowed_hosts = allowed_hosts
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
     @classmethod
     @contextlib.contextmanager
-    def started(cls, directory: Path) -> Iterator[Mlflow]:
-        mlflow = cls(directory)
+    def started(cls, directory: Path, **options: str) -> Iterator[Self]:
+        mlflow = cls(directory, **options)
         mlflow.start()
         try:
             yield mlflow
@@ -80,10 +81,10 @@ class Mlflow:
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
         command = [
-            str(self._venv / "bin/mlflow"), "server", "--app-name", "basic-auth", "--host", "127.0.0.1",
+            str(self.venv / "bin/mlflow"), "server", "--app-name", "basic-auth", "--host", "127.0.0.1",
             "--port", str(self.port), "--workers", "1", "--backend-store-uri", f"sqlite:///{self.directory}/mlflow.db",
             "--serve-artifacts", "--artifacts-destination", str(self.directory / "artifacts"),
-            "--allowed-hosts", "127.0.0.1:*",
+            "--allowed-hosts", self._allowed_hosts,
         ]  # fmt: skip
         log = self.directory / "server.log"
         with log.open("ab") as output:

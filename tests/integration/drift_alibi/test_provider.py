@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""The provider with the real Alibi Detect 0.11.4, in the image that sites run: built by the roles, hardened, offline."""
+"""The provider with the real Alibi Detect 0.11.4, in its image: built by the roles, hardened, offline."""
 
 from __future__ import annotations
 

@@ -1,23 +1,16 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""A real MLflow server with basic authentication and proxied artefacts, from its image's lock; a proxy for faults."""
+"""A real MLflow server with basic authentication and proxied artefacts, and a proxy for faults."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
 import importlib
 import json
-import os
-import shutil
 import signal
-import subprocess
 import sys
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -33,9 +26,7 @@ if str(ROOT / ".collections") not in sys.path:
 if str(Path(__file__).parent) not in sys.path:
     sys.path.insert(0, str(Path(__file__).parent))
 
-from mlflow_server import ADMIN, HALF, PASSWORD, REFUSE, SLOW, Call, Proxy, Server, free_port  # noqa: E402
-
-LOCK = ROOT / "requirements" / "mlflow-server.txt"
+from mlflow_server import ADMIN, HALF, PASSWORD, REFUSE, SLOW, Call, Proxy, Server  # noqa: E402
 
 TRAIN = """
 import sys, warnings
@@ -48,67 +39,11 @@ mlflow.sklearn.save_model(model, sys.argv[1], pip_requirements=["scikit-learn"],
 """
 
 
-def environment() -> Path:
-    """The virtual environment of the server, made once per lock."""
-    with_image = ROOT / "images" / "mlflow" / "requirements.txt"
-    key = hashlib.sha256(LOCK.read_bytes() + with_image.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mlops-onprem"
-    made = cache / f"mlflow-{key}"
-    if not (made / "ready").exists():
-        uv = [shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}") or "uv"]
-        shutil.rmtree(made, ignore_errors=True)
-        cache.mkdir(parents=True, exist_ok=True)
-        subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, made], check=True)
-        install = [*uv, "pip", "install", "--quiet", "--python", made / "bin/python", "--require-hashes", "-r", LOCK]
-        subprocess.run(install, check=True)
-        (made / "ready").touch()
-    return made
-
-
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    venv = environment()
-    folder = tmp_path_factory.mktemp("mlflow")
-    port = free_port()
-    (folder / "auth.ini").write_text(
-        "[mlflow]\ndefault_permission = NO_PERMISSIONS\nauth_cache_ttl_seconds = 600\n"
-        f"database_uri = sqlite:///{folder}/auth.db\nadmin_username = {ADMIN}\nadmin_password = {PASSWORD}\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-    )
-    given = {
-        "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
-        "MLFLOW_FLASK_SERVER_SECRET_KEY": "for-tests",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
-    command: list[Any] = [
-        venv / "bin/mlflow", "server", "--app-name", "basic-auth", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
-        "--serve-artifacts", "--artifacts-destination", folder / "artifacts",
-        "--allowed-hosts", "127.0.0.1:*,mlflow.localhost:*,named.example",
-    ]  # fmt: skip
-    log = (folder / "server.log").open("wb")
-    process = subprocess.Popen(
-        command, env={**os.environ, **given}, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, cwd=folder
-    )
-    try:
-        running = Server(port, venv, folder)
-        deadline = time.monotonic() + 180
-        while True:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{running.uri}/health", timeout=5):
-                break
-            told = (folder / "server.log").read_text()[-3000:]
-            assert process.poll() is None, f"MLflow ended:\n{told}"
-            assert time.monotonic() < deadline, f"MLflow does not answer:\n{told}"
-            time.sleep(0.3)
+    hosts = "127.0.0.1:*,mlflow.localhost:*,named.example"
+    with Server.started(tmp_path_factory.mktemp("mlflow"), allowed_hosts=hosts) as running:
         yield running
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-        log.close()
 
 
 def fitted(folder: Path, *detectors: str) -> None:
@@ -124,7 +59,7 @@ def fitted(folder: Path, *detectors: str) -> None:
 @pytest.fixture(scope="session")
 def trained(server: Server) -> Path:
     """A real model, saved by MLflow, with its data and a directory as fitted detectors leave it."""
-    folder = server.folder / "phishing"
+    folder = server.directory / "phishing"
     folder.mkdir()
     server.python(TRAIN, str(folder / "model"))
     (folder / "train.csv").write_text("url_length,is_phishing\n0.4,0\n0.7,1\n")
@@ -150,7 +85,7 @@ def call(server: Server, capsys: pytest.CaptureFixture[str]) -> Call:
 
     def run(name: str, /, *, check: bool = False, **args: Any) -> dict[str, Any]:
         given = {"tracking_uri": server.uri, "username": ADMIN, "password": PASSWORD}
-        given |= {"_ansible_check_mode": check, "_ansible_diff": True, "_ansible_remote_tmp": str(server.folder)}
+        given |= {"_ansible_check_mode": check, "_ansible_diff": True, "_ansible_remote_tmp": str(server.directory)}
         module = importlib.import_module(f"ansible_collections.mlops.onprem.plugins.modules.{name}")
         capsys.readouterr()
         handler = signal.getsignal(signal.SIGTERM)

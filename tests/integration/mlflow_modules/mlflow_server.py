@@ -4,42 +4,27 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import subprocess
-import urllib.request
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
-ADMIN, PASSWORD = "admin", "an-admin-password"
+sys.path.insert(0, str(ROOT / "tests" / "servers"))
+
+from mlflow import ADMIN, PASSWORD, Mlflow  # noqa: E402
+from process import free_port  # noqa: E402
+
+__all__ = ["ADMIN", "HALF", "PASSWORD", "REFUSE", "ROOT", "SLOW", "Call", "Proxy", "Server", "free_port"]
+
 HALF, SLOW, REFUSE = "half", "slow", "refuse"
 
 
-@dataclass
-class Server:
-    """The running MLflow."""
-
-    port: int
-    venv: Path
-    folder: Path
-
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def api(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """As the administrator, without the code under test."""
-        request = urllib.request.Request(f"{self.uri}/api/2.0/mlflow/{path}", method=method)
-        manager = urllib.request.HTTPPasswordMgrWithPriorAuth()
-        manager.add_password(None, self.uri, ADMIN, PASSWORD, is_authenticated=True)
-        opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(manager))
-        request.add_header("Content-Type", "application/json")
-        with opener.open(request, data=None if body is None else json.dumps(body).encode(), timeout=30) as answer:
-            return json.load(answer)
+class Server(Mlflow):
+    """With its own client, and with a look at all that it holds."""
 
     def python(self, code: str, *args: str, user: str = ADMIN, password: str = PASSWORD, uri: str = "") -> str:
         """Run MLflow's own client as a user."""
@@ -69,12 +54,6 @@ class Server:
             "registered_models": sorted(model["name"] for model in registered),
             "versions": sorted((version["name"], version["version"]) for version in versions),
         }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
