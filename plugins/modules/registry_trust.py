@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: containerd_registry
-short_description: Have a cluster's node trust an image registry
+module: registry_trust
+short_description: Have what pulls images on a host trust a registry
 version_added: 0.1.0
 description:
-  - Writes C(hosts.toml) and the CA's certificate where containerd looks at each pull, so nothing is restarted.
+  - Writes the CA's certificate where Docker looks at each pull, and with C(hosts.toml) where containerd does.
+  - Nothing is restarted by that.
   - Where containerd's option file names no such place, says what it lacks, or adds it and restarts containerd.
-  - Needs nothing but Python and root on the node.
+  - Needs nothing but Python and root on the host.
 attributes:
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying target.
@@ -29,6 +30,12 @@ options:
     description: PEM text of the CA that its certificate is trusted by. Required for V(present).
     type: str
     default: ""
+  engines:
+    description: Those of this host that are to trust it.
+    type: list
+    elements: str
+    choices: [docker, containerd]
+    default: [containerd]
   state:
     description: Whether the registry is trusted.
     type: str
@@ -36,7 +43,7 @@ options:
     default: present
   directory:
     description:
-      - Write the files below this directory and look at no containerd, so that somebody can take them to the nodes.
+      - Write containerd's files below this directory and look at no engine, so that somebody can take them to nodes.
     type: path
   set_config_path:
     description: Add the place to containerd's option file where that names none, and restart containerd.
@@ -52,24 +59,27 @@ author:
 
 EXAMPLES = r"""
 - name: Trust the site's registry
-  mlops.onprem.containerd_registry:
+  mlops.onprem.registry_trust:
     registry: 192.0.2.11:5000
+    engines: [docker, containerd]
     ca: "{{ lookup('ansible.builtin.file', 'tls/ca.pem') }}"
 """
 
 RETURN = r"""
 problems:
-  description: What keeps the node from pulling, with what to do.
+  description: What keeps the host from pulling, with what to do.
   type: list
   elements: str
   returned: success
-directory:
+directories:
   description: Where the registry's files are.
-  type: str
+  type: list
+  elements: str
   returned: success
 """
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +87,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mlops.onprem.plugins.module_utils._docker.service import find_program, has_systemd
 from ansible_collections.mlops.onprem.plugins.module_utils._errors import InputError
 from ansible_collections.mlops.onprem.plugins.module_utils._host import containerd
+
+DOCKER = Path("/etc/docker/certs.d")
 
 
 class Node:
@@ -126,22 +138,27 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
         raise InputError("ca: is empty, and without it there is nothing to trust the registry by")
     if params["directory"]:
         directory = Path(params["directory"])
-        wanted = containerd.files(registry, params["ca"], directory, on_node=Path(containerd.CERTS))
-        return _files(module, directory / registry, wanted if present else {}) | {"problems": []}
+        files = containerd.files(registry, params["ca"], directory, on_node=Path(containerd.CERTS))
+        return _files(module, files if present else dict.fromkeys(files)) | {"problems": []}
 
-    node = Node(module)
-    problems, edited = [], node.text
-    problem = node.problem()
-    if not present:
-        edited = containerd.without_ours(node.text)
-    elif problem and node.found and not node.make and not node.options.tables and params["set_config_path"]:
-        edited = containerd.with_config_path(node.text)
-    elif problem:
-        problems.append(problem)
-    directory = node.options.directory or Path(containerd.CERTS)
-    wanted = containerd.files(registry, params["ca"], directory) if present and not problems else {}
-    result = _files(module, directory / registry, wanted)
-    if edited != node.text:
+    problems: list[str] = []
+    wanted: dict[Path, str | None] = {}
+    node = Node(module) if "containerd" in params["engines"] else None
+    edited = node.text if node else ""
+    if "docker" in params["engines"]:
+        wanted[DOCKER / registry / "ca.crt"] = params["ca"] if present else None
+    if node:
+        problem = node.problem()
+        if not present:
+            edited = containerd.without_ours(node.text)
+        elif problem and node.found and not node.make and not node.options.tables and params["set_config_path"]:
+            edited = containerd.with_config_path(node.text)
+        elif problem:
+            problems.append(problem)
+        files = containerd.files(registry, params["ca"], node.options.directory or Path(containerd.CERTS))
+        wanted |= files if present and not problems else dict.fromkeys(files)
+    result = _files(module, wanted)
+    if node and edited != node.text:
         result["changed"] = True
         result["diff"]["before"][str(node.config_file)] = node.text
         result["diff"]["after"][str(node.config_file)] = edited
@@ -152,20 +169,26 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
     return result | {"problems": problems}
 
 
-def _files(module: AnsibleModule, place: Path, wanted: Any) -> dict[str, Any]:
-    """Makes the registry's directory hold these files, or go."""
-    ours = [place / "hosts.toml", place / "ca.crt"]
-    before = {str(file): file.read_text(encoding="utf-8") for file in ours if file.exists()}
-    after = {str(file): text for file, text in wanted.items()}
-    if before != after and not module.check_mode:
+def _files(module: AnsibleModule, wanted: Mapping[Path, str | None]) -> dict[str, Any]:
+    """Makes these files so, or has them gone where there is no text for them."""
+    before = {file: file.read_text(encoding="utf-8") for file in wanted if file.exists()}
+    after = {file: text for file, text in wanted.items() if text is not None}
+    if not module.check_mode:
         for file in before.keys() - after.keys():
-            Path(file).unlink()
-        for file, text in after.items():
-            _write(Path(file), text)
-        if not after:
+            file.unlink()
             with contextlib.suppress(OSError):  # somebody else may have put something there
-                place.rmdir()
-    return {"changed": before != after, "diff": {"before": before, "after": after}, "directory": str(place)}
+                file.parent.rmdir()
+        for file, text in after.items():
+            if before.get(file) != text:
+                _write(file, text)
+    return {
+        "changed": before != after,
+        "diff": {
+            "before": {str(file): text for file, text in before.items()},
+            "after": {str(file): text for file, text in after.items()},
+        },
+        "directories": sorted({str(file.parent) for file in wanted}),
+    }
 
 
 def _write(file: Path, text: str) -> None:
@@ -191,6 +214,12 @@ def main() -> None:
         argument_spec={
             "registry": {"required": True},
             "ca": {"default": ""},
+            "engines": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["docker", "containerd"],
+                "default": ["containerd"],
+            },
             "state": {"choices": ["present", "absent"], "default": "present"},
             "directory": {"type": "path"},
             "set_config_path": {"type": "bool", "default": False},
