@@ -38,8 +38,11 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("no Docker engine with BuildKit answers")
     clean(NAME, ADDRESS)
     lend(ADDRESS, "base", "python_build", "registry", IMAGE)
-    yield make_site(tmp_path_factory.mktemp("site"), NAME, ADDRESS).run(images_wanted=[IMAGE]).images[IMAGE]
-    clean(NAME, ADDRESS)
+    site = make_site(tmp_path_factory.mktemp("site"), NAME, ADDRESS)
+    try:
+        yield site.run(images_wanted=[IMAGE], timeout=2400).images[IMAGE]
+    finally:
+        clean(NAME, ADDRESS)
 
 
 @pytest.fixture(scope="module")

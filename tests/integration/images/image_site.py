@@ -68,7 +68,7 @@ class Site:
     name: str
     address: str
 
-    def run(self, *options: str, fails: bool = False, **variables: Any) -> Run:
+    def run(self, *options: str, fails: bool = False, timeout: float = 900, **variables: Any) -> Run:
         result = self.folder / "result.json"
         result.unlink(missing_ok=True)
         variables = {
@@ -86,7 +86,7 @@ class Site:
             ],
             cwd=COLLECTION,
             env={**os.environ, "ANSIBLE_CONFIG": str(COLLECTION / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-            capture_output=True, text=True, timeout=900, check=False,
+            capture_output=True, text=True, timeout=timeout, check=False,
         )  # fmt: skip
         output = done.stdout + done.stderr
         assert (done.returncode != 0) == fails, output
