@@ -19,7 +19,7 @@ import ssl
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -76,6 +76,8 @@ class HttpClient:
     :param base: ``http(s)://[user:password@]host[:port][/prefix]``; credentials in it count where none are given.
     :param timeout: seconds to wait for a connection, and for each answer of the API.
     :param retries: how often a request that may be repeated is repeated.
+    :param token: what to authenticate with as a bearer, in place of a user.
+    :param headers: what to send with every request.
     :param host_header: what to send as Host, where it differs from the address.
     :param option: the name of the option that ``base`` comes from, for messages.
     :param nothing_done: tells an answer after which the server has done nothing: then any request may be repeated.
@@ -87,6 +89,8 @@ class HttpClient:
         *,
         username: str | None = None,
         password: str | None = None,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
         ca_path: str | None = None,
         validate_certs: bool = True,
         timeout: float = 30.0,
@@ -119,9 +123,12 @@ class HttpClient:
         self.base = f"{parts.scheme}://{netloc}{self._prefix}"
         self.username = username
         self._headers = {"Host": self._host_header, "Accept": "application/json", "User-Agent": "mlops.onprem"}
-        if username is not None:
-            token = base64.b64encode(f"{username}:{password or ''}".encode()).decode()
-            self._headers["Authorization"] = f"Basic {token}"
+        self._headers |= headers or {}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
+        elif username is not None:
+            pair = base64.b64encode(f"{username}:{password or ''}".encode()).decode()
+            self._headers["Authorization"] = f"Basic {pair}"
         self._context = _tls_context(ca_path, validate_certs) if parts.scheme == "https" else None
         self._timeout = timeout
         self._retries = max(0, retries)
@@ -150,6 +157,7 @@ class HttpClient:
         query: dict[str, str] | None = None,
         body: dict[str, Any] | list[Any] | None = None,
         repeat: bool | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
         """One call of a JSON API.
 
@@ -159,10 +167,12 @@ class HttpClient:
         if query:
             path = f"{path}?{urllib.parse.urlencode(query)}"
         data = None if body is None else json.dumps(body).encode()
-        headers = {} if data is None else {"Content-Type": "application/json", "Content-Length": str(len(data))}
+        sent = dict(headers or {})
+        if data is not None:
+            sent |= {"Content-Type": "application/json", "Content-Length": str(len(data))}
 
         def attempt() -> Any:
-            response = self._send(method, path, headers, data, self._timeout, fresh=not again)
+            response = self._send(method, path, sent, data, self._timeout, fresh=not again)
             raw = self._drain(method, path, response, self._timeout)
             if not raw.strip():
                 return {}
@@ -319,7 +329,7 @@ class HttpClient:
             if isinstance(parsed, dict):
                 understood = True
                 message = _reason(parsed) or message
-                code = str(parsed.get("error_code") or "")
+                code = str(parsed.get("error_code") or parsed.get("messageId") or "")
         location = response.getheader("Location")
         if response.status < 400 and location:
             message = f"redirected to {_without_credentials(location)}"
