@@ -8,6 +8,7 @@ from .artefact import artefact_problems
 from .local import image_files, image_name, local_problems, read_metrics, resolve
 from .preparing import preparation
 from .reading import InvalidModel
+from .retraining import Retraining, deployment_name, seconds
 from .spec import MAX_TAG_LENGTH, TAG, ModelSpec, from_tag, parse_model, parse_models, repeated_names
 from .workloads import Broker, ModelVersion, Platform, prediction_path, workload_name, workloads
 
@@ -19,7 +20,9 @@ __all__ = [
     "ModelSpec",
     "ModelVersion",
     "Platform",
+    "Retraining",
     "artefact_problems",
+    "deployment_name",
     "from_tag",
     "image_files",
     "image_name",
@@ -31,6 +34,7 @@ __all__ = [
     "read_metrics",
     "repeated_names",
     "resolve",
+    "seconds",
     "workload_name",
     "workloads",
 ]

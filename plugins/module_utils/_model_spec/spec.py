@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from .drift import Drift, Records, read_drift, read_records
 from .reading import InvalidModel, Node, Scalar
+from .retraining import Retraining, read_retraining
 
 #: MLflow's registry tags are VARCHAR(5000) in PostgreSQL.
 MAX_TAG_LENGTH = 5000
@@ -134,6 +135,7 @@ class ModelSpec:
     drift: Drift | None = None
     records: Records | None = None
     """What is logged of its predictions; None where nothing is. Whoever is watched is logged."""
+    retraining: Retraining | None = None
 
     def to_tag(self) -> str:
         """The registry's copy: compact JSON, without defaults and without the control host's paths; stable."""
@@ -176,6 +178,8 @@ class ModelSpec:
             kept["drift"] = self.drift.kept()
         if self.records and (not self.drift or self.records != Records()):
             kept["records"] = self.records.kept()
+        if self.retraining:
+            kept["retraining"] = self.retraining.kept()
         return json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -205,7 +209,7 @@ def parse_model(value: object, path: str) -> tuple[ModelSpec | None, list[str]]:
         if length > MAX_TAG_LENGTH:
             node.problem(
                 f"is {length} characters long as JSON, and the registry keeps {MAX_TAG_LENGTH}; "
-                "shorten description, parameters, env, tags, example or drift"
+                "shorten description, parameters, env, tags, example, drift or retraining"
             )
     return spec, problems
 
@@ -278,6 +282,7 @@ def _read_model(node: Node, *, kept: bool) -> ModelSpec:
         example=_read_example(node["example"]),
         drift=drift,
         records=read_records(node["records"]) or (Records() if drift else None),
+        retraining=read_retraining(node["retraining"], drift, kept=kept),
     )
     if model_class and node["method"].given:
         node["method"].problem("is for models without a class of their own; a class decides itself what it calls")

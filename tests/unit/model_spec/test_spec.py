@@ -9,16 +9,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import (
     InvalidModel,
     ModelSpec,
     from_tag,
     parse_model,
     parse_models,
+    seconds,
 )
 from ansible_collections.mlops.onprem.plugins.module_utils._model_spec.drift import Records
 from ansible_collections.mlops.onprem.plugins.module_utils._model_spec.spec import NAME_PATTERN
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SHORT = {"name": "iris", "source": {"path": "model"}, "requirements": "requirements.txt"}
@@ -50,7 +52,24 @@ FULL: dict[str, Any] = {
         "archive": {"retention": "90d"},
     },
     "records": {"sample": 0.5, "partitions": 3, "retention": "3d"},
+    "retraining": {
+        "flow": "training/flows.py:retrain",
+        "schedule": {"cron": "0 3 * * 0", "timezone": "Europe/Berlin"},
+        "on": [
+            {"drift": True, "for": "2m"},
+            {"performance": "f1", "below": 0.9},
+            {"promql": 'rate(errors{model="fraud-2"}[5m])', "above": 0.25},
+        ],
+        "action": "ask",
+        "cooldown": "6h",
+        "gate": {"metric": "f1", "minimum_gain": 0.01, "maximum_loss": 0.05},
+        "promotion": "manual",
+    },
 }
+GATE = {"gate": {"metric": "f1"}}
+FLOW = {"flow": "flows.py:retrain"}
+ON = {"on": [{"promql": "up", "below": 1}]}
+SOUND = {**FLOW, **GATE, **ON}
 
 
 def spec_of(value: Any) -> ModelSpec:
@@ -213,12 +232,80 @@ def test_all_problems_of_all_models_come_at_once() -> None:
             {"runtime": "seldon_core", "drift": {"detectors": ["ewma"], "artefact": "d"}},
             "mlops_models[0].drift: Seldon's own server logs no predictions",
         ),
+        ({"retraining": ["drift"]}, "mlops_models[0].retraining: must be a mapping, not a list"),
+        ({"retraining": {**FLOW, **GATE}}, "mlops_models[0].retraining: has neither on nor schedule"),
+        ({"retraining": {**GATE, **ON}}, "mlops_models[0].retraining.flow: is missing; name the flow"),
+        ({"retraining": {**SOUND, "flow": "flows.py"}}, "retraining.flow: 'flows.py' is no flow, such as"),
+        ({"retraining": {**FLOW, **ON}}, "mlops_models[0].retraining.gate: is missing; name the metric"),
+        ({"retraining": {**SOUND, "gate": {}}}, "mlops_models[0].retraining.gate.metric: is missing"),
+        (
+            {"retraining": {**SOUND, "gate": {"metric": "f1", "maximum_loss": -0.1}}},
+            "mlops_models[0].retraining.gate.maximum_loss: -0.1 is not a number from 0",
+        ),
+        ({"retraining": {**SOUND, "action": "retain"}}, "retraining.action: 'retain' is not one of retrain, notify"),
+        ({"retraining": {**SOUND, "promotion": "first"}}, "retraining.promotion: 'first' is not one of auto, manual"),
+        ({"retraining": {**SOUND, "cooldown": 60}}, "mlops_models[0].retraining.cooldown: 60 is no time such as 30s"),
+        ({"retraining": {**SOUND, "cooldwon": "1h"}}, "unknown key 'cooldwon'; did you mean 'cooldown'?"),
+        ({"retraining": {**SOUND, "on": {"drift": True}}}, "retraining.on: must be a list, not a mapping"),
+        ({"retraining": {**SOUND, "on": [{}]}}, "retraining.on[0]: needs exactly one of drift, performance, promql"),
+        ({"retraining": {**SOUND, "on": [{"drift": True}]}}, "retraining.on[0].drift: nothing watches the model"),
+        (
+            {"retraining": {**SOUND, "on": [{"performance": "f1", "below": 0.9}]}},
+            "mlops_models[0].retraining.on[0].performance: performance is measured from labels",
+        ),
+        ({"retraining": {**SOUND, "on": [{"promql": "up"}]}}, "retraining.on[0]: needs exactly one of above and below"),
+        ({"retraining": {**SOUND, "on": [{"promql": " ", "above": 1}]}}, "on[0].promql: ' ' is no PromQL expression"),
+        (
+            {"retraining": {**SOUND, "on": [{"promql": "up", "above": "1"}]}},
+            "retraining.on[0].above: '1' is not a number",
+        ),
+        (
+            {"retraining": {**SOUND, "on": [{"promql": "up", "above": 1, "for": "2 minutes"}]}},
+            "mlops_models[0].retraining.on[0].for: '2 minutes' is no time such as 30s, 2m",
+        ),
+        ({"retraining": {**SOUND, "schedule": {}}}, "retraining.schedule: needs exactly one of cron and interval"),
+        (
+            {"retraining": {**SOUND, "schedule": {"cron": "daily"}}},
+            "retraining.schedule.cron: 'daily' is no cron line of five fields",
+        ),
+        ({"retraining": {**SOUND, "schedule": {"interval": "0s"}}}, "schedule.interval: '0s' is no time"),
+        (
+            {"retraining": {**ON, "action": "notify", "schedule": {"interval": "1d"}}},
+            "mlops_models[0].retraining.schedule: starts runs, and action is notify",
+        ),
     ],
 )
 def test_bad_input_gets_one_clear_message(changes: dict[str, Any], message: str) -> None:
     found = problems_of(**changes)
     assert len(found) == 1, found
     assert message in found[0]
+
+
+def test_the_key_on_is_read_though_yaml_takes_it_for_true() -> None:
+    declared = yaml.safe_load("flow: flows.py:retrain\ngate: {metric: f1}\non: [{promql: up, below: 1, for: 0s}]")
+    assert True in declared
+    retraining = spec_of({**SHORT, "retraining": declared}).retraining
+    assert retraining is not None
+    assert [(one.kind, one.subject, one.side, one.limit, one.held) for one in retraining.on] == [
+        ("promql", "up", "below", 1.0, "0s")
+    ]
+
+
+def test_who_is_only_notified_needs_neither_flow_nor_gate() -> None:
+    retraining = spec_of({**SHORT, "retraining": {**ON, "action": "notify"}}).retraining
+    assert retraining is not None
+    assert (retraining.action, retraining.cooldown, retraining.gate) == ("notify", "1h", None)
+
+
+@pytest.mark.parametrize(("time", "found"), [("0s", 0), ("90s", 90), ("2m", 120), ("1h", 3600), ("2w", 1209600)])
+def test_a_time_in_seconds(time: str, found: int) -> None:
+    assert seconds(time) == found
+
+
+@pytest.mark.parametrize("time", ["", "m", "2", "-1s", "2 m"])
+def test_what_is_no_time(time: str) -> None:
+    with pytest.raises(ValueError, match="is no time"):
+        seconds(time)
 
 
 def test_two_models_of_one_name() -> None:
@@ -256,6 +343,30 @@ detectors = st.sampled_from(["ewma", "alibi:lsdd"]) | st.fixed_dictionaries(
     optional={"name": st.just("mine"), "expected_run_time": st.integers(10, 10**9)},
 )
 
+times = st.builds("{}{}".format, st.integers(1, 999), st.sampled_from("smhdw"))
+triggers = st.one_of(
+    st.fixed_dictionaries(
+        {"promql": st.just("up"), "above": st.integers(-9, 9) | st.floats(-1e9, 1e9)}, optional={"for": times}
+    ),
+    st.fixed_dictionaries({"promql": st.just("up"), "below": st.floats(-1, 1)}),
+)
+retrainings = st.fixed_dictionaries(
+    {
+        "flow": st.just("flows.py:retrain"),
+        "on": st.lists(triggers, min_size=1, max_size=3),
+        "gate": st.fixed_dictionaries(
+            {"metric": st.sampled_from(["f1", "rmse"])},
+            optional={"minimum_gain": st.floats(-1, 1), "maximum_loss": st.floats(0, 1)},
+        ),
+    },
+    optional={
+        "schedule": st.sampled_from([{"cron": "*/5 3 * * MON-FRI"}, {"interval": "7d"}]),
+        "action": st.sampled_from(["retrain", "ask"]),
+        "cooldown": times,
+        "promotion": st.sampled_from(["auto", "manual"]),
+    },
+)
+
 
 @given(
     st.fixed_dictionaries(
@@ -287,6 +398,16 @@ def test_what_the_registry_keeps_reads_back_equal(value: dict[str, Any]) -> None
     assert (kept.drift is None) == (spec.drift is None)
     if kept.drift and spec.drift:
         assert kept.drift == replace(spec.drift, artefact="")
+
+
+@settings(deadline=None)
+@given(retrainings)
+def test_what_the_registry_keeps_of_retraining_reads_back_equal(value: dict[str, Any]) -> None:
+    spec = spec_of({**SHORT, "retraining": value})
+    kept = from_tag(spec.to_tag())
+    assert spec.retraining is not None
+    assert kept.retraining == replace(spec.retraining, flow="")
+    assert kept.to_tag() == spec.to_tag()
 
 
 anything = st.recursive(

@@ -43,7 +43,20 @@ MODEL_LABELS: Final = "mlops_model_labels"
 """Counter by `outcome`: rows joined with their label; what was dropped, repeated or didn't match while it waited."""
 DRIFT_VALUE: Final = "mlops_drift_value"
 """Label `model` alone: the largest score ratio, for those who come from the reference implementation."""
+
+# The lifecycle controller.
 LOOP_STAGE_SECONDS: Final = "mlops_loop_stage_seconds"
+"""Gauge by `model` and `stage` of the newest loop: alert, decide, start, wait, train, promote."""
+LIFECYCLE_ALERTS: Final = "mlops_lifecycle_alerts"
+"""Counter by `outcome`: opened, continued, resolved, ignored, refused."""
+LIFECYCLE_DECISIONS: Final = "mlops_lifecycle_decisions"
+"""Counter by `decision`: held, asked, notified, refused, accepted."""
+LIFECYCLE_RUNS: Final = "mlops_lifecycle_runs"
+"""Counter by `outcome`: started, completed, failed, crashed, cancelled, lost."""
+LIFECYCLE_EPISODES: Final = "mlops_lifecycle_episodes"
+"""Gauge of open episodes by `model` and `state`."""
+LIFECYCLE_FAILURES: Final = "mlops_lifecycle_failures"
+"""Counter by `system`: ledger, registry, pipelines, agent."""
 
 # The archive of the stream. Label: model.
 ARCHIVE_ROWS: Final = "mlops_archive_rows"

@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: The mlops.onprem authors
+# SPDX-License-Identifier: Apache-2.0
+"""Compares what should serve with what was asked of the agent, and writes down what serves."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from _model_spec import Platform
+
+from mlops_runtime.contracts.digest import TAG as SHA256_TAG
+from mlops_runtime.contracts.mlflow import Mlflow, MlflowError
+from mlops_runtime.lifecycle.ledger import episodes, models, served
+from mlops_runtime.lifecycle.ledger.database import Pool
+from mlops_runtime.lifecycle.ledger.models import Model
+from mlops_runtime.lifecycle.serving.agent import Agent, AgentError, Status
+from mlops_runtime.lifecycle.serving.desired import Desired, Version, desired, documents
+
+log = logging.getLogger(__name__)
+
+IMAGE_TAG: Final = "mlops.environment"
+REFERENCE_TAG: Final = "mlops.image"
+_KNOWN_SECONDS: Final = 60.0
+"""So long what a version runs in is taken for granted: its image may be built anew."""
+_HELD_SECONDS: Final = 3.0
+_AGAIN_SECONDS: Final = 120.0
+"""A set that isn't as asked, and on which nobody works, is handed over again after so long."""
+
+
+class Follower:
+    """For one event loop; `step` is called again and again."""
+
+    def __init__(self, pool: Pool, mlflow: Mlflow, agent: Agent, platform: Platform) -> None:
+        self._pool = pool
+        self._mlflow = mlflow
+        self._agent = agent
+        self._platform = platform
+        self._versions: dict[tuple[str, str], tuple[float, Version | str]] = {}
+        self._asked = ""
+        self._asked_at = 0.0
+        self._told: dict[str, tuple[str, ...]] = {}
+        self._failed: tuple[str, ...] = ()
+
+    async def close(self) -> None:
+        await self._agent.close()
+
+    async def step(self) -> None:
+        """Raises AgentError, MlflowError and psycopg.Error; the next step begins anew."""
+        async with self._pool.connection() as connection:
+            if not await models.was_read(connection):
+                return
+            known, last = await models.known(connection), await served.last_plans(connection)
+        found = desired(known, await self._facts(known), last)
+        await self._tell(known, found)
+        document = documents(found.plans, self._platform)
+        digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+        if last and not found.plans:
+            # A registry that was emptied, or that doesn't show its models to this user.
+            raise AgentError(f"the registry has nothing that could serve; {len(last)} models are left as they are")
+        status = await self._agent.status()
+        late = status.settled and not _holds(found, status) and time.monotonic() > self._asked_at + _AGAIN_SECONDS
+        if digest != self._asked or late:
+            await self._agent.want(document)
+            self._asked, self._asked_at = digest, time.monotonic()
+            log.info("The agent has been handed %d workloads", len(document["workloads"]))
+            return
+        await self._note(found, status)
+
+    async def _facts(self, known: Mapping[str, Model]) -> dict[tuple[str, str], Version | str]:
+        """What the aliased versions run in."""
+        wanted = {(name, version) for name, model in known.items() for version in model.aliases.values()}
+        now = time.monotonic()
+        self._versions = {
+            key: (at, fact)
+            for key, (at, fact) in self._versions.items()
+            if key in wanted and now < at + (_HELD_SECONDS if isinstance(fact, str) else _KNOWN_SECONDS)
+        }
+        asked = sorted(wanted - self._versions.keys())
+        found = await asyncio.gather(*(asyncio.to_thread(self._fact, *key) for key in asked))
+        self._versions |= {key: (now, fact) for key, fact in zip(asked, found, strict=True)}
+        return {key: fact for key, (_, fact) in self._versions.items()}
+
+    def _fact(self, model: str, version: str) -> Version | str:
+        """What one version runs in, or why it can't run. Blocks."""
+        try:
+            return _read(self._mlflow.version(model, version))
+        except MlflowError as error:
+            if error.status != 404:
+                raise
+            return "the registry doesn't have it"
+
+    async def _tell(self, known: Mapping[str, Model], found: Desired) -> None:
+        """What the registry asks for in vain, once."""
+        news = {name: reasons for name, reasons in found.problems.items() if self._told.get(name) != reasons}
+        self._told = dict(found.problems)
+        if not news:
+            return
+        async with self._pool.connection() as connection:
+            for name, reasons in news.items():
+                version = known[name].aliases.get(models.CHAMPION, "")
+                await episodes.note(connection, name, version, None, "held", "; ".join(reasons))
+
+    async def _note(self, found: Desired, status: Status) -> None:
+        async with self._pool.connection() as connection:
+            if _holds(found, status):
+                await served.keep_plans(connection, found.plans)
+            changes = await served.observe(connection, status.running)
+            if status.state == "failed" and status.reasons != self._failed:
+                await episodes.note(connection, "", "", None, "serving failed", "; ".join(status.reasons))
+        self._failed = status.reasons if status.state == "failed" else ()
+        for line in changes:
+            log.info("%s", line)
+
+
+def _holds(found: Desired, status: Status) -> bool:
+    """Whether all that should serve does, in its version."""
+    wanted = {(name, role, one.version) for name, plan in found.plans.items() for role, one in plan.roles.items()}
+    return wanted <= {(one.model, one.role, one.version) for one in status.running}
+
+
+def _read(version: Mapping[str, Any]) -> Version | str:
+    tags = {tag["key"]: str(tag.get("value", "")) for tag in version.get("tags", [])}
+    image, reference = tags.get(IMAGE_TAG, ""), tags.get(REFERENCE_TAG, "")
+    if not image or not reference:
+        return f"its tags {IMAGE_TAG} and {REFERENCE_TAG} don't say which image it runs in; declare it (mlops_models)"
+    return Version(str(version["version"]), image, reference, tags.get(SHA256_TAG, ""))
