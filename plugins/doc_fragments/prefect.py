@@ -27,6 +27,9 @@ options:
       - File or directory with the certificate authorities to trust, in PEM format, in place of the system's.
       - Falls back to the environment variable E(PREFECT_API_SSL_CERT_FILE).
     type: path
+  host_header:
+    description: What to send as C(Host), where it differs from the address in O(api_url).
+    type: str
 requirements:
   - A Prefect server of version 3; tested with 3.9
 notes:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""A real Prefect server with authentication and SQLite, of requirements/prefect-server.txt, on loopback.
+"""A real Prefect server with authentication and SQLite, of its image's versions, on loopback.
 
 with Prefect.started(tmp_path) as prefect, prefect.worker("pool"):
     prefect.api("POST", "/work_pools/filter", {})

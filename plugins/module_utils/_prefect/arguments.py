@@ -26,6 +26,7 @@ def connection_options() -> dict[str, Any]:
         "api_url": {"type": "str", "required": True, "fallback": (env_fallback, ["PREFECT_API_URL"])},
         "auth_string": {"type": "str", "no_log": True, "fallback": (env_fallback, ["PREFECT_API_AUTH_STRING"])},
         "ca_path": {"type": "path", "fallback": (env_fallback, ["PREFECT_API_SSL_CERT_FILE"])},
+        "host_header": {"type": "str"},
     }
 
 
@@ -43,6 +44,7 @@ def client_for(params: dict[str, Any]) -> PrefectClient:
             ca_path=params["ca_path"],
             validate_certs=params["validate_certs"],
             timeout=params["timeout"],
+            host_header=params["host_header"],
             explain=explain,
             nothing_done=busy,
         )

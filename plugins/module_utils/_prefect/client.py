@@ -95,6 +95,21 @@ class PrefectClient:
                 return dict(package[kind].get("default_base_job_configuration") or {})
         return None
 
+    # automations
+
+    def automations(self, name: str | None = None) -> list[Json]:
+        """All of them, or those of one name."""
+        return self._pages("/automations/filter", {} if name is None else {"automations": {"name": {"any_": [name]}}})
+
+    def create_automation(self, body: Json) -> None:
+        self._send("POST", "/automations/", body)
+
+    def update_automation(self, automation: str, body: Json) -> None:
+        self._send("PUT", path("automations", automation), body, repeat=True)
+
+    def delete_automation(self, automation: str) -> None:
+        self._delete(path("automations", automation))
+
     # flows, deployments
 
     def flow_names(self, ids: set[str]) -> dict[str, str]:

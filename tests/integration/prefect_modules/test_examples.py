@@ -14,7 +14,16 @@ from typing import Any
 import yaml
 from prefect import AUTH, ROOT, Prefect
 
-ORDER = ("work_pool", "deployment", "flow_run", "work_pool_info", "deployment_info", "flow_run_info")
+ORDER = (
+    "work_pool",
+    "deployment",
+    "flow_run",
+    "work_pool_info",
+    "deployment_info",
+    "flow_run_info",
+    "automation",
+    "automation_info",
+)
 
 
 def test_the_examples_run_as_documented(prefect: Prefect, flows: Path, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ MODULES: dict[str, dict[str, Any]] = {
     "prefect_deployment_info": {"flow": "f"},
     "prefect_flow_run": {"flow": "f", "deployment": "d", "idempotency_key": "k", "parameters": {"a": 1}},
     "prefect_flow_run_info": {"flow": "f"},
+    "prefect_automation": {"name": "a", "trigger": {"type": "event"}, "actions": [{"type": "do-nothing"}]},
+    "prefect_automation_info": {},
 }
 
 

@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: The mlops.onprem authors
+# SPDX-License-Identifier: Apache-2.0
+"""The Prefect image's entry point: secrets from files, never in arguments; nothing starts without a login."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+PATH = Path(__file__).resolve().parents[3] / "images" / "prefect" / "entrypoint.py"
+SPEC = importlib.util.spec_from_file_location("prefect_entrypoint", PATH)
+assert SPEC is not None
+assert SPEC.loader is not None
+entrypoint = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(entrypoint)
+
+LOGIN = {"PREFECT_SERVER_API_AUTH_STRING": "admin:hidden", "PREFECT_API_AUTH_STRING": "admin:hidden"}
+
+
+def test_secrets_come_from_files(tmp_path: Path) -> None:
+    (tmp_path / "auth").write_text("admin:se cret\n")
+    found = entrypoint.exported({"PREFECT_API_AUTH_STRING_FILE": str(tmp_path / "auth"), "OTHER_FILE": "/x"})
+    assert found == {"PREFECT_API_AUTH_STRING": "admin:se cret", "OTHER_FILE": "/x"}
+
+
+@pytest.mark.parametrize("content", [None, "", "\n"])
+def test_a_missing_or_empty_secret_stops_it(
+    tmp_path: Path, content: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "password"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(SystemExit):
+        entrypoint.exported({"PGPASSWORD_FILE": str(path)})
+    assert "PGPASSWORD_FILE" in capsys.readouterr().out
+
+
+def test_no_secret_is_part_of_the_arguments() -> None:
+    api = {"PREFECT_API_URL": "http://prefect:4200/api"}
+    commands = [entrypoint.server(LOGIN), entrypoint.migration(), entrypoint.worker(LOGIN | api, "default")]
+    assert "hidden" not in str(commands)
+
+
+def test_a_server_without_a_login_does_not_start(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        entrypoint.server({})
+    assert "PREFECT_SERVER_API_AUTH_STRING must be set" in capsys.readouterr().out
+
+
+def test_a_worker_has_a_server_a_limit_and_a_health_check() -> None:
+    given = LOGIN | {"PREFECT_API_URL": "http://prefect:4200/api", "MLOPS_WORKER_RUNS": "3"}
+    command = entrypoint.worker(given, "a pool")
+    assert command[command.index("--pool") + 1] == "a pool" and command[command.index("--limit") + 1] == "3"
+    assert "--with-healthcheck" in command
+    with pytest.raises(SystemExit):
+        entrypoint.worker(LOGIN, "a pool")
