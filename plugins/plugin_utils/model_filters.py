@@ -63,7 +63,8 @@ def _unserved(one: Declared, components: Sequence[str]) -> list[str]:
     needed = {"drift": ["kafka", "drift_detector"]} if one.spec.drift else {}
     if one.spec.records and not one.spec.drift:
         needed = {"records": ["kafka"]}
-    return [
+    unheard = [f"{one.path}.retraining: no component acts on it yet; take it away (docs/lifecycle.md)"]
+    return (unheard if one.spec.retraining else []) + [
         f"{one.path}.{key}: needs {' and '.join(missing)}; add {'it' if len(missing) == 1 else 'them'} to "
         f"mlops_components, or take {key} away"
         for key, names in needed.items()

@@ -124,6 +124,11 @@ def test_other_detectors_are_a_reason_to_train_again(watched: dict[str, Any], tm
         ({}, [], ""),
         ({}, ["mlflow", "kafka"], "mlops_models[0].drift: needs drift_detector; add it to mlops_components"),
         ({}, ["mlflow"], "mlops_models[0].drift: needs kafka and drift_detector; add them to mlops_components"),
+        (
+            {"retraining": {"action": "notify", "on": [{"drift": True}], "promotion": "manual"}},
+            ["mlflow", "kafka", "drift_detector"],
+            "mlops_models[0].retraining: no component acts on it yet",
+        ),
         ({"drift": None, "records": {}}, ["mlflow"], "mlops_models[0].records: needs kafka; add it"),
         ({"drift": None, "records": {}}, ["mlflow", "kafka"], ""),
     ],
