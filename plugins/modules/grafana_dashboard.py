@@ -46,7 +46,7 @@ options:
       - Whether it can be changed in the pages. Without it, what O(dashboard) says.
       - Whoever may edit the folder can still save it through the API; the next run sets it back.
     type: bool
-  message:
+  version_message:
     description: What the history of the dashboard says of the change.
     type: str
 seealso:
@@ -197,7 +197,7 @@ def main() -> None:
             "state": PRUNED,
             "keep": KEEP,
             "editable": {"type": "bool"},
-            "message": {"type": "str"},
+            "version_message": {"type": "str"},
         },
         work,
         unknown,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Optional, Protocol
 
 from .apis import NOTIFICATIONS, Resources, provenance
 from .client import GrafanaClient
@@ -16,7 +16,7 @@ from .policy_trees import tree_store
 from .secrets import HASHES, REDACTED, nested
 from .values import same
 
-Pairs = Sequence[tuple[Integration, Integration | None]]
+Pairs = Sequence[tuple[Integration, Optional[Integration]]]  # noqa: UP045  evaluated
 """What is wanted, with what it is now."""
 
 

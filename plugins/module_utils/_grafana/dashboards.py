@@ -54,7 +54,7 @@ def parse(params: Mapping[str, Any]) -> Wanted:
         model["title"] = str(model["title"]).strip()
     if params["editable"] is not None:
         model["editable"] = params["editable"]
-    return Wanted(uid, model, params["message"] or "")
+    return Wanted(uid, model, params["version_message"] or "")
 
 
 def content(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def test_a_dashboard(grafana: Grafana, call: Call, converge: Call) -> None:
     held = grafana.api("GET", "/api/dashboards/uid/drift")["dashboard"]
     assert not call("dashboard", folder="Dashboards", dashboard=held)["changed"]
     changed = converge(
-        "dashboard", folder="Dashboards", dashboard=dashboard(title="Drift!"), editable=False, message="why"
+        "dashboard", folder="Dashboards", dashboard=dashboard(title="Drift!"), editable=False, version_message="why"
     )
     assert changed["diff"]["before"]["dashboard"]["title"] == "Drift"
     assert changed["dashboard"]["dashboard"]["editable"] is False and changed["dashboard"]["version"] == 2

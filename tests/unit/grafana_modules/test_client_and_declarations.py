@@ -183,7 +183,7 @@ def dashboard(**more: Any) -> dict[str, Any]:
         "uid": None,
         "state": "present",
         "editable": None,
-        "message": None,
+        "version_message": None,
     }
     return whole | more
 
