@@ -29,8 +29,7 @@ def test_wrong_services_are_refused_before_anything_is_done(platform: Platform, 
     assert named(found) == ["mlops_database_port", "mlops_object_store_ca"]
     # The site makes its users itself, and has told nobody their passwords.
     found = platform.refused("site", mlops_database_admin_user=None)
-    passwords = ("mlflow_db_password", "mlflow_gc_db_password", "prefect_db_password")
-    assert named(found) == [f"mlops_secrets.{name}" for name in passwords]
+    assert named(found) == ["mlops_secrets.mlflow_db_password", "mlops_secrets.mlflow_gc_db_password"]
     assert platform.files == before
     assert platform.deployed == set()
     assert services.sql("SELECT count(*) FROM pg_roles WHERE rolname IN ('ml_registry', 'mlflow_gc')") == "0"
@@ -112,8 +111,7 @@ def test_a_provider_does_not_change_in_silence(platform: Platform, services: Ser
 
 def test_from_now_on_the_site_makes_its_users(platform: Platform, services: Services, installed: str) -> None:
     """Without an administrator the same users are tried, and the tables' owner gives the collector its rights."""
-    passwords = ("mlflow_db_password", "mlflow_gc_db_password", "prefect_db_password")
-    given = {name: platform.secrets[name] for name in passwords}
+    given = {name: platform.secrets[name] for name in ("mlflow_db_password", "mlflow_gc_db_password")}
     services.sql("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM mlflow_gc", database="ml_registry")
     platform.run("site", mlops_database_admin_user=None, mlops_secrets=given)
     assert services.sql("SELECT has_table_privilege('mlflow_gc', 'runs', 'DELETE')", database="ml_registry") == "t"
