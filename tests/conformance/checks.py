@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Iterable
 
@@ -27,3 +28,12 @@ def run(checks: Iterable[tuple[str, Callable[[], object]]]) -> int:
 def equal(found: object, wanted: object, what: object = "") -> None:
     if found != wanted:
         raise AssertionError(f"{wanted} was expected, but there is {found} {what}".rstrip())
+
+
+def eventually(holds: Callable[[], str], patience: float) -> None:
+    """Waits, at most so many seconds, until `holds` has no complaint any more."""
+    deadline = time.monotonic() + patience
+    while complaint := holds():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"after {patience} s: {complaint}")
+        time.sleep(1)

@@ -15,7 +15,6 @@ import json
 import os
 import re
 import sys
-import time
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
@@ -62,15 +61,6 @@ class Pages:
         return list(self.api("query", query=expression, **parameters)["result"])
 
 
-def eventually(holds: Callable[[], str]) -> None:
-    """Waits until `holds` has no complaint any more."""
-    deadline = time.monotonic() + PATIENCE
-    while complaint := holds():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"after {PATIENCE} s: {complaint}")
-        time.sleep(1)
-
-
 def only_with_a_login(pages: Pages) -> None:
     for path in ("/", "/graph", "/api/v1/query?query=up", "/metrics", "/-/ready", "/federate"):
         checks.equal(pages.get(path, login=False).status, 401, path)
@@ -99,7 +89,7 @@ def everything_is_scraped(pages: Pages, expected: list[str]) -> None:
         down = [f"{item['labels'].get('workload')}: {item['lastError']}" for item in targets if item["health"] != "up"]
         return "; ".join(missing + down)
 
-    eventually(complaint)
+    checks.eventually(complaint, PATIENCE)
 
 
 def rules_are_evaluated(pages: Pages) -> None:
@@ -130,7 +120,7 @@ def predictions_are_counted(pages: Pages, namespace: str, model: str) -> None:
         checks.equal(answer.status, 200, answer.text())
         return "" if count() > 0 else f"{selector} counts nothing"
 
-    eventually(complaint)
+    checks.eventually(complaint, PATIENCE)
 
 
 def remembers(pages: Pages, at: str) -> None:

@@ -17,12 +17,11 @@ import os
 import re
 import secrets
 import sys
-import time
 import urllib.parse
 from collections.abc import Callable
 from typing import Any
 
-from checks import equal, run
+from checks import equal, eventually, run
 from gateway_client import Answer, Gateway, add_arguments, from_arguments
 
 SUBDOMAIN = "prefect"
@@ -120,12 +119,17 @@ class Pipelines:
         self.wait_for({"COMPLETED"}, PATIENCE + seconds)
 
     def wait_for(self, states: set[str], patience: float) -> None:
-        deadline = time.monotonic() + patience
-        while (found := self.run())["state"]["type"] not in states:
-            state = f"{found['state']['type']} {found['state'].get('message') or ''}"
-            if found["state"]["type"] in ("FAILED", "CRASHED", "CANCELLED") or time.monotonic() > deadline:
-                raise AssertionError(f"the run is {state}: {self.logs(found['id'])}")
-            time.sleep(1)
+        def complaint() -> str:
+            found = self.run()
+            state = found["state"]
+            if state["type"] in states:
+                return ""
+            said = f"the run is {state['type']} {state.get('message') or ''}: {self.logs(found['id'])}"
+            if state["type"] in ("FAILED", "CRASHED", "CANCELLED"):
+                raise AssertionError(said)
+            return said
+
+        eventually(complaint, patience)
 
     def run(self) -> Any:
         [found] = self.api("POST", "/flow_runs/filter", {"flows": {"name": {"any_": [self.token]}}})

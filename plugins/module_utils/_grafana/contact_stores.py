@@ -16,7 +16,7 @@ from .policy_trees import tree_store
 from .secrets import HASHES, REDACTED, nested
 from .values import same
 
-Pairs = Sequence[tuple[Integration, Optional[Integration]]]  # noqa: UP045  evaluated
+Pairs = Sequence[tuple[Integration, Optional[Integration]]]  # noqa: UP045  ansible-test knows Python 3.8
 """What is wanted, with what it is now."""
 
 

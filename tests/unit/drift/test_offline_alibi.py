@@ -23,7 +23,9 @@ def test_a_name_has_its_class_and_says_what_it_needs(name: str) -> None:
         pytest.skip("the library is here")
     rows = np.column_stack([np.random.default_rng(0).normal(size=600), np.tile([0.0, 1.0], 300)])
     parameters = {} if name.endswith("_online") else {"window": 100, "p_value": 0.01}
-    with pytest.raises(ValueError, match=rf"alibi:{name} needs Alibi Detect 0\.11\.4 .* drift_detector_alibi"):
+    with pytest.raises(
+        ValueError, match=rf"alibi:{name} needs Alibi Detect 0\.11\.4 .* drift_detector_alibi: true has the service run"
+    ):
         kind.fit(Reference(rows, FEATURES), parameters)
 
 
