@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import dataclasses
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -39,6 +40,7 @@ LAST_END = 80 * 60
 """In CI a stage that is still under way then is stopped, and counts as skipped."""
 CHAIN = 30 * 60
 """What a further platform takes from its hosts to its removal."""
+WHY = re.compile(r"fatal: |failed: |\[ERROR\]|E   |FAILED |ERROR |\s+(msg|stderr|stdout): |\w*Error: ")
 BEGUN = time.monotonic()
 ALONE = ""
 """The lane of a stage that runs alone."""
@@ -323,9 +325,19 @@ def run(stage: Stage) -> tuple[bool, Tally]:
     lines += [f"       {line}" for line in said if line.startswith(("BAR ", "SKIP "))]
     tally.skipped += [f"{stage.name}: {line[5:]}" for line in said if line.startswith("SKIP ")]
     if not succeeded:
-        lines += ["    | " + line for line in text.splitlines()[-80:]]
+        lines += ["    | " + line for line in causes(text) + text.splitlines()[-40:]]
     print("\n".join(lines), flush=True)
     return succeeded, tally
+
+
+def causes(text: str) -> list[str]:
+    """The lines of a log that say why, which Ansible's differences may have pushed far up, without colours."""
+    found = [line for line in map(plain, text.splitlines()) if WHY.match(line)]
+    return [line[:600] for line in found[-10:]]
+
+
+def plain(line: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", line)
 
 
 class Lanes:

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import checks
 from gateway_client import add_arguments, from_arguments
-from metrics import Pages, eventually
+from metrics import PATIENCE, Pages
 
 
 def drifting(pages: Pages, model: str) -> str:
@@ -38,9 +38,11 @@ def main() -> int:
     parser.add_argument("--model", default="phishing")
     options = parser.parse_args()
     pages = Pages(from_arguments(options), os.environ["PROMETHEUS_ADMIN_PASSWORD"])
-    return checks.run(
-        [(f"{options.model} is seen to drift", lambda: eventually(lambda: drifting(pages, options.model)))]
-    )
+
+    def seen() -> None:
+        checks.eventually(lambda: drifting(pages, options.model), PATIENCE)
+
+    return checks.run([(f"{options.model} is seen to drift", seen)])
 
 
 if __name__ == "__main__":

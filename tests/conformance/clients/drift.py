@@ -70,21 +70,29 @@ def look() -> Seen:
 
 
 def wait(what: str, holds: Callable[[Seen], bool]) -> Seen:
+    """What is seen once it holds; a detector that doesn't answer yet is asked again."""
     deadline = time.monotonic() + PATIENCE
-    while not holds(seen := look()):
+    seen: Seen | str = ""
+    while True:
+        try:
+            seen = look()
+        except OSError as error:
+            seen = str(error)
+        if isinstance(seen, Seen) and holds(seen):
+            return seen
         if time.monotonic() > deadline:
             raise SystemExit(f"FAILED  after {PATIENCE} s it doesn't hold that {what}: {seen}")
         time.sleep(0.2)
-    return seen
 
 
 def settled() -> Seen:
     """All rows that others have asked for are scored: a row of our own is the last, and nothing comes after it."""
+    known = wait("the detector answers", lambda seen: True).scored
     asked = send(model, pages(DATA, 1, drifted=False, seed=1), labels=False)[0]
-    found = wait("the model is watched", lambda seen: seen.scored >= asked and seen.lag == 0)
+    found = wait("the model is watched", lambda seen: seen.scored >= known + asked and seen.lag == 0)
     while True:
         time.sleep(2)
-        again = look()
+        again = wait("the detector answers", lambda seen: True)
         if again == found:
             return again
         found = again
