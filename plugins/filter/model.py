@@ -15,7 +15,9 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         return late(
             "model_filters",
+            "model_alert_groups",
             "model_images",
+            "model_lagging",
             "model_plan",
             "model_problems",
             "model_served",

@@ -58,7 +58,7 @@ def prometheus_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     names = [job.get("job_name") for job in jobs]
     if twice := sorted({str(name) for name in names if names.count(name) > 1}):
         raise AnsibleFilterError(f"prometheus_scrape_configs: there is more than one job {', '.join(twice)}")
-    managers = list(_managers(settings.get("alertmanagers") or []))
+    managers = [*_managers(settings.get("alertmanagers") or []), *_receiver(settings.get("receiver") or {})]
     return {
         "global": {
             "scrape_interval": settings["scrape_interval"],
@@ -106,6 +106,13 @@ def _managers(addresses: Iterable[str]) -> Iterable[dict[str, Any]]:
             "path_prefix": parts.path or "/",
             "static_configs": [{"targets": [parts.netloc]}],
         }
+
+
+def _receiver(receiver: Mapping[str, str]) -> Iterable[dict[str, Any]]:
+    """One more that takes alerts as an Alertmanager does, and knows who sends them."""
+    for manager in _managers([receiver["address"]] if receiver else []):
+        login = {"username": receiver["username"], "password_file": receiver["password_file"]}
+        yield {**manager, "basic_auth": login}
 
 
 def _bcrypt(user: str, password: str, salt: str) -> str:

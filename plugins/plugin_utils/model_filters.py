@@ -19,6 +19,7 @@ from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import (
     Broker,
     ModelVersion,
     Platform,
+    alert_rules,
     artefact_problems,
     image_files,
     image_name,
@@ -39,7 +40,7 @@ from ansible_collections.mlops.onprem.plugins.plugin_utils.models import (
 )
 
 CHAMPION = "champion"
-TOPICS_JOB = "model-topics"
+TOPICS_JOB = "topics-of-models"
 # Tags of a model version: the environment that it runs in, by its name in the artefact table and as the image of it.
 ENVIRONMENT_TAG = "mlops.environment"
 IMAGE_TAG = "mlops.image"
@@ -63,8 +64,9 @@ def _unserved(one: Declared, components: Sequence[str]) -> list[str]:
     needed = {"drift": ["kafka", "drift_detector"]} if one.spec.drift else {}
     if one.spec.records and not one.spec.drift:
         needed = {"records": ["kafka"]}
-    unheard = [f"{one.path}.retraining: no component acts on it yet; take it away (docs/lifecycle.md)"]
-    return (unheard if one.spec.retraining else []) + [
+    if one.spec.retraining:
+        needed["retraining"] = ["lifecycle"]
+    return [
         f"{one.path}.{key}: needs {' and '.join(missing)}; add {'it' if len(missing) == 1 else 'them'} to "
         f"mlops_components, or take {key} away"
         for key, names in needed.items()
@@ -172,6 +174,33 @@ def model_served(plan: Any, versions: Any, registered: Any, others: Any, referen
     return served
 
 
+def model_lagging(plan: Any, served: Any, models: Any) -> list[str]:
+    """What the lifecycle controller hasn't made so yet, a line a model: its declaration, or its champion.
+
+    ``plan`` and ``served`` are those of the filters model_plan and model_served, ``models`` is the controller's answer.
+    """
+    known = {model["model"]: model for model in models}
+    return [
+        f"{one['name']}: {problem}"
+        for one in plan
+        if one["name"] in served
+        if (problem := _lag(one["spec"], served[one["name"]]["version"], known.get(one["name"])))
+    ]
+
+
+def _lag(spec: Any, version: str, model: Mapping[str, Any] | None) -> str:
+    if model is None:
+        return "the controller doesn't know it yet"
+    if model["problem"]:
+        return str(model["problem"])
+    champion = (model["aliases"].get(CHAMPION) or {}).get("version", "none")
+    if model["spec"] != spec or champion != version:
+        return f"the controller knows another declaration, or version {champion} in the place of {version}"
+    if not model["followed"]:
+        return f"version {version} should serve; now it is {model['serves'].get(CHAMPION, 'none')}"
+    return ""
+
+
 def _version(version: Mapping[str, Any], references: Mapping[str, Any]) -> dict[str, str]:
     # In check mode the number of a version that has yet to be made isn't known.
     number = version.get("version") or "new"
@@ -228,6 +257,12 @@ def model_topics(models: Any, directory: str, broker: Any) -> list[dict[str, Any
         return []
     env = {**broker["job"].get("env", {}), "MLOPS_TOPICS": json.dumps(topics, sort_keys=True)}
     return [{**broker["job"], "name": TOPICS_JOB, "zone": "stream", "env": env}]
+
+
+def model_alert_groups(models: Any, directory: str) -> list[dict[str, Any]]:
+    """Groups of alert rules, as below "groups" in Prometheus's rule files: one for each model that alerts retrain."""
+    found = ((one.spec.name, alert_rules(one.spec)) for one in sound_models(models, directory))
+    return [{"name": f"retraining of {name}", "rules": rules} for name, rules in found if rules]
 
 
 def model_summary(models: Any, directory: str, platform: str, address: str, ca: str = "") -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .alerting import PURPOSE_LABEL, RETRAINING, alert_rules
 from .artefact import artefact_problems
 from .local import image_files, image_name, local_problems, read_metrics, resolve
 from .preparing import preparation
@@ -14,6 +15,8 @@ from .workloads import Broker, ModelVersion, Platform, prediction_path, workload
 
 __all__ = [
     "MAX_TAG_LENGTH",
+    "PURPOSE_LABEL",
+    "RETRAINING",
     "TAG",
     "Broker",
     "InvalidModel",
@@ -21,6 +24,7 @@ __all__ = [
     "ModelVersion",
     "Platform",
     "Retraining",
+    "alert_rules",
     "artefact_problems",
     "deployment_name",
     "from_tag",

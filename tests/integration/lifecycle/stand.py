@@ -125,6 +125,8 @@ class Controller:
         self.name = ledger or f"ledger_{uuid.uuid4().hex[:12]}"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        inside_port = free_port()
+        self.inside = f"http://127.0.0.1:{inside_port}"
         self._postgresql = postgresql
         self._process: subprocess.Popen[bytes] | None = None
         files = {"clients": json.dumps(CLIENTS), "database": PASSWORD, "prefect": AUTH, "mlflow": MLFLOW_PASSWORD}
@@ -143,6 +145,7 @@ class Controller:
             "MLOPS_LIFECYCLE_RUNS": "5",
             "MLOPS_LIFECYCLE_HOST": "127.0.0.1",
             "MLOPS_LIFECYCLE_PORT": str(self.port),
+            "MLOPS_LIFECYCLE_INSIDE_PORT": str(inside_port),
             "MLFLOW_TRACKING_URI": mlflow_uri,
             "MLFLOW_TRACKING_USERNAME": ADMIN,
             "MLFLOW_TRACKING_PASSWORD_FILE": str(directory / "mlflow"),
@@ -181,7 +184,7 @@ class Controller:
     def _answers(self, path: str) -> bool:
         assert self._process and self._process.poll() is None, self.log.read_text()[-3000:]
         with contextlib.suppress(OSError):
-            return call(self.url + path).code == 200
+            return call(self.inside + path).code == 200
         return False
 
     @property

@@ -101,7 +101,7 @@ def test_a_flood_of_refusals_stays_small(running: Controller) -> None:
     before, strangers = refusals(running), [alert(f"nobody-{number}") for number in range(400)]
     for _ in range(3):
         assert running.send(*strangers).code == 422
-    eventually(lambda: (refusals(running) - before)["alert"] == 1200, 30, lambda: refusals(running))
+    eventually(lambda: (refusals(running) - before)["alert"] >= 1200, 30, lambda: refusals(running))
     assert int(running.sql("SELECT count(*) FROM refusals WHERE kind = 'alert'")[0][0]) < 320
     assert running.sql("SELECT count(*) FROM episodes WHERE model LIKE 'nobody%'") == [["0"]]
 
@@ -156,11 +156,11 @@ def test_ready_and_not_ready(controller_of: Callable[..., Controller], mlflow: M
     notifying = models.model(deployment=False, action="notify")
     made = controller_of(NOWHERE, migrated=False, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     made.start(ready=False)
-    answer = call(made.url + "/health/ready")
+    answer = call(made.inside + "/health/ready")
     assert answer.code == 503 and "run the command migrate" in answer.json["reasons"][0]
     assert made.send(alert(notifying)).code == 503
     assert sorted(process.wait(120) for process in (made.command("migrate"), made.command("migrate"))) == [0, 0]
-    answer = call(made.url + "/health/ready")
+    answer = call(made.inside + "/health/ready")
     assert answer.code == 503 and "the models aren't known" in answer.json["reasons"][0]
     refused = made.send(alert(notifying))
     assert (refused.code, refused.headers["retry-after"]) == (503, "5")
@@ -172,7 +172,7 @@ def test_ready_and_not_ready(controller_of: Callable[..., Controller], mlflow: M
     made.settings["MLFLOW_TRACKING_URI"] = "http://127.0.0.1:9"
     made.start()
     assert made.send(alert(notifying)).code == 200
-    assert "registry" in call(made.url + "/health/ready").json["problems"]
+    assert "registry" in call(made.inside + "/health/ready").json["problems"]
 
 
 def test_secrets_are_in_no_log(running: Controller, notifying: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_LISTS = ("sets", "secrets", "zones", "connects", "hosts", "paths")
+_LISTS = ("sets", "secrets", "zones", "connects", "egress", "hosts", "paths")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Client:
     """Zones its workloads may live in."""
     connects: frozenset[str] = frozenset()
     """Workloads of other sets that its workloads may talk to."""
+    egress: frozenset[str] = frozenset()
+    """Places outside the platform that its workloads may reach, as `host:port`."""
     hosts: frozenset[str] = frozenset()
     """Host labels under the domain that its routes may take."""
     paths: tuple[str, ...] = ()
@@ -37,7 +39,8 @@ class Client:
 
 
 class Clients:
-    """The clients of a tokens file: `{name: {token_sha256 | token, sets, secrets, zones, connects, hosts, paths}}`."""
+    """The clients of a tokens file: `{name: {token_sha256 | token, sets, secrets, zones, connects, egress, hosts,
+    paths}}`."""
 
     def __init__(self, entries: Iterable[tuple[str, Client]]) -> None:
         self._entries = tuple(entries)

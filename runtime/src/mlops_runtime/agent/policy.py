@@ -84,7 +84,8 @@ def _reach(client: Client, workload: Workload, own: set[str], others: Mapping[st
         if name not in own and name not in client.connects:
             yield f"connects: {name} is not open to {client.name}"
     for egress in workload.egress:
-        yield f"egress: {egress.host}:{egress.port}: clients' workloads reach nothing outside"
+        if f"{egress.host}:{egress.port}" not in client.egress:
+            yield f"egress: {egress.host}:{egress.port} is not open to {client.name}"
 
 
 def _files(client: Client, workload: Workload) -> Iterable[str]:

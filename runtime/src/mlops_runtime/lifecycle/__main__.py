@@ -12,6 +12,7 @@ import sys
 
 import psycopg
 import uvicorn
+from starlette.types import Receive, Scope, Send
 
 from mlops_runtime.contracts.mlflow import MlflowError
 from mlops_runtime.contracts.settings import SettingsError
@@ -53,16 +54,26 @@ def _serve() -> int:
     settings = read_settings(os.environ)
     clients = Clients.read(settings.clients_file)
     interface = Interface(Controller(settings), clients, settings.clients_file.read_bytes())
-    uvicorn.run(
-        interface.app(),
-        host=settings.host,
-        port=settings.port,
+    public, inside = interface.app(), interface.inside()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        """One process listens at two ports; what starts and stops is the public one's."""
+        at_inside = scope["type"] != "lifespan" and scope["server"][1] == settings.inside_port
+        await (inside if at_inside else public)(scope, receive, send)
+
+    config = uvicorn.Config(
+        app,
         log_level="warning",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=5,
         limit_concurrency=256,
     )
+    sockets = [
+        uvicorn.Config(app, host=settings.host, port=port, log_level="warning").bind_socket()
+        for port in (settings.port, settings.inside_port)
+    ]
+    uvicorn.Server(config).run(sockets)
     return 0
 
 

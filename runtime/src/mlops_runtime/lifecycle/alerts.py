@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""Webhooks of Grafana's unified alerting and of Alertmanager, which share their shape.
+"""Webhooks of Grafana's unified alerting and of Alertmanager, which share their shape; and what Prometheus itself posts.
 
 https://grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/integrations/webhook-notifier/
 https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
+https://prometheus.io/docs/alerting/latest/alerts_api/
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, TypeGuard
+
+from _model_spec import PURPOSE_LABEL, RETRAINING
 
 MAX_ALERTS: Final = 500
 _SUMMARY: Final = 500
@@ -61,6 +64,26 @@ def read(document: Any) -> list[Alert | Unusable]:
     if len(alerts) > MAX_ALERTS:
         raise MalformedError(f"alerts: has {len(alerts)} of them, and {MAX_ALERTS} are taken at once")
     return [_read(item, f"alerts[{index}]") for index, item in enumerate(alerts)]
+
+
+def read_posted(document: Any, now: datetime | None = None) -> list[Alert | Unusable]:
+    """What Prometheus posts to an Alertmanager: a list of alerts, each firing until the time it says. Those that aren't
+    about retraining, by their label `purpose`, are left out. Raises MalformedError."""
+    if not isinstance(document, list):
+        raise MalformedError("the body must be a list of alerts")
+    if len(document) > MAX_ALERTS:
+        raise MalformedError(f"has {len(document)} alerts, and {MAX_ALERTS} are taken at once")
+    now = now or datetime.now(UTC)
+    found = []
+    for index, item in enumerate(document):
+        path = f"[{index}]"
+        if not isinstance(item, dict):
+            raise MalformedError(f"{path}: must be an object")
+        if _texts(item, "labels", path).get(PURPOSE_LABEL) != RETRAINING:
+            continue
+        over = item.get("endsAt") is not None and _time(item["endsAt"], f"{path}.endsAt") <= now
+        found.append(_read({**item, "status": "resolved" if over else "firing"}, path))
+    return found
 
 
 def _read(item: Any, path: str) -> Alert | Unusable:

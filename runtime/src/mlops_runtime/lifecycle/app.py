@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""The controller's HTTP interface: webhooks in, the ledger out, answers of people."""
+"""The controller's HTTP interfaces: webhooks in, the ledger out, answers of people; and, inside, how it is."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import psycopg
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 WEBHOOK_LIMIT: Final = 512 * 2**10
 ANSWER_LIMIT: Final = 16 * 2**10
 _REASON: Final = 500
+_Reading = Callable[[Any], list[alerts.Alert | alerts.Unusable]]
 
 
 class Interface:
@@ -44,6 +45,7 @@ class Interface:
                 self._route("/", self.page, "GET"),
                 self._route("/episodes/{id}/{answer:str}", self.form, "POST"),
                 self._route("/v1/alerts", self.webhook, "POST"),
+                self._route("/api/v2/alerts", self.posted, "POST"),
                 self._route("/v1/models", self.models, "GET"),
                 self._route("/v1/episodes", self.episodes, "GET"),
                 self._route("/v1/episodes/{id}", self.episode, "GET"),
@@ -51,11 +53,18 @@ class Interface:
                 self._route("/v1/decisions", self.decisions, "GET"),
                 self._route("/v1/served", self.served, "GET"),
                 self._route("/v1/refusals", self.refusals, "GET"),
+            ],
+            lifespan=self.lifespan,
+        )
+
+    def inside(self) -> Starlette:
+        """For probes and Prometheus: without a login, so on a port that no gateway leads to."""
+        return Starlette(
+            routes=[
                 self._route("/health/live", self.live, "GET"),
                 self._route("/health/ready", self.ready, "GET"),
                 self._route("/metrics", self.metrics, "GET"),
-            ],
-            lifespan=self.lifespan,
+            ]
         )
 
     @contextlib.asynccontextmanager
@@ -67,10 +76,22 @@ class Interface:
 
     async def webhook(self, request: Request) -> Response:
         """Grafana's or Alertmanager's: 200 once the ledger has all of it, 422 where it has all but what was refused."""
+        told, refused = await self._take(request, alerts.read)
+        if refused:
+            raise Refused(422, "; ".join(sorted({item["reason"] for item in refused})), alerts=told)
+        return Document({"alerts": told})
+
+    async def posted(self, request: Request) -> Response:
+        """What Prometheus itself sends, as to an Alertmanager: it sends all again in any case, so nothing is refused."""
+        told, _ = await self._take(request, alerts.read_posted)
+        return Document({"alerts": told})
+
+    async def _take(self, request: Request, read: _Reading) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+        """The body's alerts into the ledger: what became of each, and those that were refused."""
         client = None
         try:
             client = self._client(request, ALERT)
-            found = alerts.read(await web.json_body(request, WEBHOOK_LIMIT))
+            found = read(await web.json_body(request, WEBHOOK_LIMIT))
         except alerts.MalformedError as error:
             self._controller.refusals.add("malformed", f"{client.name if client else ''}: {error}")
             raise Refused(400, str(error)) from None
@@ -85,9 +106,7 @@ class Interface:
         refused_ones = [item for item in told if item["outcome"] == REFUSED]
         for item in refused_ones:
             self._controller.refusals.add("alert", f"{client.name}: {item['alert']}: {item['reason']}")
-        if refused_ones:
-            raise Refused(422, "; ".join(sorted({item["reason"] for item in refused_ones})), alerts=told)
-        return Document({"alerts": told})
+        return told, refused_ones
 
     # The ledger
 

@@ -60,7 +60,7 @@ class Controller:
         self._serving: Follower | None = None
         if wanted := settings.serving:
             agent = Agent(wanted.agent, wanted.token, wanted.set_name)
-            self._serving = Follower(self.pool, self._mlflow, agent, wanted.platform)
+            self._serving = Follower(self.pool, self._mlflow, agent, wanted)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

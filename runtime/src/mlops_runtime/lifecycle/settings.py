@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -25,6 +26,8 @@ class Serving:
     agent: str
     token: str = field(repr=False)
     platform: Platform
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Workload name -> part of a workload, merged over it."""
     set_name: str = "models"
 
 
@@ -42,6 +45,8 @@ class Settings:
     runs: int = 1
     host: str = "0.0.0.0"  # noqa: S104 a container's only interface to its zone
     port: int = 8080
+    inside_port: int = 8081
+    """For probes and Prometheus, which no gateway leads to."""
     serving: Serving | None = None
     """None: serving is left to others."""
 
@@ -92,6 +97,7 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         runs=int(number(env, environment.LIFECYCLE_RUNS, Settings.runs, 1, 1000)),
         host=env.get(environment.LIFECYCLE_HOST) or Settings.host,
         port=int(number(env, environment.LIFECYCLE_PORT, Settings.port, 1, 65535)),
+        inside_port=int(number(env, environment.LIFECYCLE_INSIDE_PORT, Settings.inside_port, 1, 65535)),
         serving=_read_serving(env),
     )
 
@@ -107,14 +113,17 @@ def _read_serving(env: Mapping[str, str]) -> Serving | None:
             "file with the token for it"
         )
     name = env.get(environment.LIFECYCLE_SET) or Serving.set_name
-    return Serving(agent, token, _read_platform(env.get(environment.LIFECYCLE_PLATFORM_FILE, "")), name)
+    platform, overrides = _read_platform(env.get(environment.LIFECYCLE_PLATFORM_FILE, ""))
+    return Serving(agent, token, platform, overrides, name)
 
 
-def _read_platform(path: str) -> Platform:
-    """`{"name": "mlops", "broker": <the contract>, ...}`: `Platform`'s fields."""
+def _read_platform(path: str) -> tuple[Platform, Mapping[str, Mapping[str, Any]]]:
+    """`{"name": "mlops", "broker": <the contract>, "overrides": {...}, ...}`: `Platform`'s fields, and overrides."""
     try:
         document = json.loads(Path(path).read_bytes())
-        broker = document.pop("broker", None)
-        return Platform(**document, broker=Broker.of(broker) if broker else None)
+        broker, overrides = document.pop("broker", None), document.pop("overrides", None) or {}
+        if not all(isinstance(one, Mapping) for one in overrides.values()):
+            raise TypeError("overrides must be a mapping of workload names to mappings")
+        return Platform(**document, broker=Broker.of(broker) if broker else None), overrides
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise SettingsError(f"{environment.LIFECYCLE_PLATFORM_FILE}: {path!r} can't be used: {error!r}") from error

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any, Final
 
-from mlops_runtime.lifecycle.ledger import models
+from mlops_runtime.lifecycle.ledger import models, served
 from mlops_runtime.lifecycle.ledger.database import Connection
+from mlops_runtime.lifecycle.ledger.models import Model
+from mlops_runtime.lifecycle.serving.desired import Plan
 
 Rows = list[dict[str, Any]]
 MOST: Final = 500
@@ -26,9 +29,12 @@ FROM episodes e
 
 
 async def registered(connection: Connection) -> Rows:
-    """Models with what their aliases name, since when, and what is wrong with their declarations."""
+    """Models with what their aliases name, since when, what is wrong with their declarations, what serves, and
+    whether serving has followed all of that."""
     since = await (await connection.execute("SELECT model, alias, since FROM aliases WHERE until IS NULL")).fetchall()
     times = {(row["model"], row["alias"]): row["since"] for row in since}
+    now = await (await connection.execute("SELECT model, role, version FROM served WHERE until IS NULL")).fetchall()
+    plans = await served.last_plans(connection)
     found = []
     for model in (await models.known(connection)).values():
         problem = models.problem_of(model.spec)
@@ -43,9 +49,20 @@ async def registered(connection: Connection) -> Rows:
                 "retraining": retraining
                 and {"action": retraining.action, "cooldown": retraining.cooldown, **retraining.kept()},
                 "problem": problem,
+                "spec": None if problem else json.loads(model.spec),
+                "serves": {row["role"]: row["version"] for row in now if row["model"] == model.name},
+                "followed": _followed(model, plans.get(model.name)),
             }
         )
     return found
+
+
+def _followed(model: Model, plan: Plan | None) -> bool:
+    """Whether what was healthy last is what the registry says now. A model without a champion has no plan."""
+    if models.CHAMPION not in model.aliases:
+        return plan is None
+    versions = {role: version.version for role, version in plan.roles.items()} if plan else {}
+    return plan is not None and plan.spec == model.spec and versions == model.aliases
 
 
 async def episodes(connection: Connection, model: str = "", limit: int = 50, *, open_only: bool = False) -> Rows:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from _model_spec import ModelVersion, Platform, from_tag, workloads
+from _workload import override
 
 from mlops_runtime.lifecycle.ledger.models import ALIASES, CHAMPION, Model, problem_of
 
@@ -73,9 +74,14 @@ def desired(
     return Desired(plans, problems)
 
 
-def documents(plans: Mapping[str, Plan], platform: Platform) -> dict[str, Any]:
-    """The workload set that the agent takes: workloads, and the images that they name."""
-    made: list[dict[str, object]] = []
+def documents(
+    plans: Mapping[str, Plan], platform: Platform, overrides: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    """The workload set that the agent takes: workloads, and the images that they name.
+
+    `overrides`: workload name -> part of a workload, merged over it where there is one of that name.
+    """
+    made: list[Mapping[str, Any]] = []
     images: dict[str, str] = {}
     for _, plan in sorted(plans.items()):
         placed = []
@@ -87,4 +93,5 @@ def documents(plans: Mapping[str, Plan], platform: Platform) -> dict[str, Any]:
                 images[image] = version.reference
             placed.append(ModelVersion(version.version, image, version.sha256, role))
         made += workloads(from_tag(plan.spec), placed, platform)
-    return {"workloads": made, "images": images}
+    bent = {str(one["name"]) for one in made} & (overrides or {}).keys()
+    return {"workloads": override(made, {name: (overrides or {})[name] for name in bent}), "images": images}

@@ -12,8 +12,6 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from _model_spec import Platform
-
 from mlops_runtime.contracts.digest import TAG as SHA256_TAG
 from mlops_runtime.contracts.mlflow import Mlflow, MlflowError
 from mlops_runtime.lifecycle.ledger import episodes, models, served
@@ -21,6 +19,7 @@ from mlops_runtime.lifecycle.ledger.database import Pool
 from mlops_runtime.lifecycle.ledger.models import Model
 from mlops_runtime.lifecycle.serving.agent import Agent, AgentError, Status
 from mlops_runtime.lifecycle.serving.desired import Desired, Version, desired, documents
+from mlops_runtime.lifecycle.settings import Serving
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +35,11 @@ _AGAIN_SECONDS: Final = 120.0
 class Follower:
     """For one event loop; `step` is called again and again."""
 
-    def __init__(self, pool: Pool, mlflow: Mlflow, agent: Agent, platform: Platform) -> None:
+    def __init__(self, pool: Pool, mlflow: Mlflow, agent: Agent, wanted: Serving) -> None:
         self._pool = pool
         self._mlflow = mlflow
         self._agent = agent
-        self._platform = platform
+        self._wanted = wanted
         self._versions: dict[tuple[str, str], tuple[float, Version | str]] = {}
         self._asked = ""
         self._asked_at = 0.0
@@ -52,25 +51,29 @@ class Follower:
 
     async def step(self) -> None:
         """Raises AgentError, MlflowError and psycopg.Error; the next step begins anew."""
+        status = await self._agent.status()
+        # First of all: what serves is known, and written down, while the registry is away.
+        await self._observe(status)
         async with self._pool.connection() as connection:
             if not await models.was_read(connection):
                 return
             known, last = await models.known(connection), await served.last_plans(connection)
         found = desired(known, await self._facts(known), last)
         await self._tell(known, found)
-        document = documents(found.plans, self._platform)
+        document = documents(found.plans, self._wanted.platform, self._wanted.overrides)
         digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
         if last and not found.plans:
             # A registry that was emptied, or that doesn't show its models to this user.
             raise AgentError(f"the registry has nothing that could serve; {len(last)} models are left as they are")
-        status = await self._agent.status()
-        late = status.settled and not _holds(found, status) and time.monotonic() > self._asked_at + _AGAIN_SECONDS
+        holds = _holds(found, status)
+        late = status.settled and not holds and time.monotonic() > self._asked_at + _AGAIN_SECONDS
         if digest != self._asked or late:
             await self._agent.want(document)
             self._asked, self._asked_at = digest, time.monotonic()
             log.info("The agent has been handed %d workloads", len(document["workloads"]))
-            return
-        await self._note(found, status)
+        elif holds:
+            async with self._pool.connection() as connection:
+                await served.keep_plans(connection, found.plans)
 
     async def _facts(self, known: Mapping[str, Model]) -> dict[tuple[str, str], Version | str]:
         """What the aliased versions run in."""
@@ -106,10 +109,9 @@ class Follower:
                 version = known[name].aliases.get(models.CHAMPION, "")
                 await episodes.note(connection, name, version, None, "held", "; ".join(reasons))
 
-    async def _note(self, found: Desired, status: Status) -> None:
+    async def _observe(self, status: Status) -> None:
+        """What is healthy, and that the set failed, once."""
         async with self._pool.connection() as connection:
-            if _holds(found, status):
-                await served.keep_plans(connection, found.plans)
             changes = await served.observe(connection, status.running)
             if status.state == "failed" and status.reasons != self._failed:
                 await episodes.note(connection, "", "", None, "serving failed", "; ".join(status.reasons))
