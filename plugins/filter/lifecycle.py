@@ -20,7 +20,8 @@ def lifecycle_clients(own: Any, secret_values: Any, clients: Any = None) -> str:
     for name, (may, secret) in wanted.items():
         if not secret_values.get(secret):
             raise AnsibleFilterError(
-                f"lifecycle_clients.{name}: there is no secret {secret}: add it to secrets_extra, or set it in mlops_secrets"
+                f"lifecycle_clients.{name}: there is no secret {secret}: "
+                "add it to secrets_extra, or set it in mlops_secrets"
             )
         found[str(name)] = {"may": list(may), "secret": str(secret_values[secret])}
     return json.dumps(found, sort_keys=True)

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
 """Uses the lifecycle controller through the gateway: who has no login gets nothing, alerts are taken from who may send
-them, and the ledger says what became of them. With --model, an alias that is moved is followed, and back, while the model
-answers every request.
+them, and the ledger says what became of them. With --model, an alias that is moved is followed, and back, while the
+model answers every request.
 
 Passwords come in LIFECYCLE_ADMIN_PASSWORD, LIFECYCLE_ALERTS_PASSWORD and, with --model, MLFLOW_ADMIN_PASSWORD.
 Ends with 1 where a check fails.

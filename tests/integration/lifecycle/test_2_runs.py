@@ -47,7 +47,9 @@ def test_one_alert_ten_times_at_once_and_again_is_one_run(controller: Controller
     eventually(lambda: "promote" in controller.episode(model)["stages"], 30)
     metrics = call(controller.inside + "/metrics").text
     for stage in ("alert", "decide", "start", "wait", "train", "promote"):
-        eventually(lambda stage=stage: f'model="{model}",stage="{stage}"' in call(controller.inside + "/metrics").text, 10)
+        eventually(
+            lambda stage=stage: f'model="{model}",stage="{stage}"' in call(controller.inside + "/metrics").text, 10
+        )
     assert 'mlops_lifecycle_alerts_total{outcome="continued"}' in metrics
 
 
@@ -230,7 +232,9 @@ def test_the_database_goes_while_prefect_takes_the_run(
     refused = controller.send(drift)
     assert (refused.code, refused.headers["retry-after"]) == (503, "5")
     assert "the ledger doesn't answer" in refused.json["error"]
-    assert call(controller.inside + "/health/ready").code == 503 and call(controller.inside + "/health/live").code == 200
+    assert (
+        call(controller.inside + "/health/ready").code == 503 and call(controller.inside + "/health/live").code == 200
+    )
     postgresql.start()
     eventually(lambda: controller.send(drift).code == 200, 60)
     controller.run_of(model, "completed")

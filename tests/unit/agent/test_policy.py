@@ -14,6 +14,7 @@ CLIENT = Client(
     sets=frozenset({"models"}),
     secrets=frozenset({"mlflow_serving_password"}),
     connects=frozenset({"mlflow"}),
+    egress=frozenset({"kafka.example.org:9093"}),
     paths=("/seldon/mlops/", "/seldon.protos."),
 )
 IMAGES = {"model": "127.0.0.1:5000/model-abc@sha256:" + "a" * 64}
@@ -46,6 +47,7 @@ def found(change: dict[str, Any] | None = None, images: dict[str, str] | None = 
 
 def test_a_model_as_the_controller_makes_it_is_accepted() -> None:
     assert found() == []
+    assert found({"egress": [{"host": "kafka.example.org", "port": 9093}]}) == []
 
 
 @pytest.mark.parametrize(

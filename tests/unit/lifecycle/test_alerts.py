@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlops_runtime.lifecycle.alerts import MAX_ALERTS, Alert, MalformedError, Unusable, read
+from mlops_runtime.lifecycle.alerts import MAX_ALERTS, Alert, MalformedError, Unusable, read, read_posted
 
 ALERTMANAGER: dict[str, Any] = {
     "version": "4",
@@ -142,3 +142,47 @@ def test_no_value_breaks_it(key: str, value: Any) -> None:
     except MalformedError:
         return
     assert isinstance(found, Alert | Unusable)
+
+
+NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
+
+
+def posted(ends: str | None, **labels: str) -> dict[str, Any]:
+    """As Prometheus sends one."""
+    alert: dict[str, Any] = {
+        "labels": {"alertname": "RetrainingDrift", "purpose": "retraining", "model": "fraud", "version": "3", **labels},
+        "annotations": {"summary": "drift for 2m"},
+        "startsAt": "2026-11-29T11:58:00.123Z",
+        "generatorURL": "http://prometheus:9090/graph",
+    }
+    return alert if ends is None else {**alert, "endsAt": ends}
+
+
+@pytest.mark.parametrize(
+    ("ends", "firing"),
+    [
+        ("2026-11-29T12:04:00.5Z", True),
+        ("2026-11-29T12:00:00Z", False),
+        ("2026-11-29T11:59:00.123456789Z", False),
+        (None, True),
+    ],
+)
+def test_prometheus_says_until_when_an_alert_fires(ends: str | None, firing: bool) -> None:
+    [found] = read_posted([posted(ends)], NOW)
+    assert isinstance(found, Alert) and (found.model, found.version, found.firing) == ("fraud", "3", firing)
+    [again] = read_posted([posted("2026-11-29T12:10:00Z")], NOW)
+    assert isinstance(again, Alert) and again.fingerprint == found.fingerprint
+    [other] = read_posted([posted(ends, trigger="1")], NOW)
+    assert isinstance(other, Alert) and other.fingerprint != found.fingerprint
+
+
+def test_of_prometheus_s_alerts_only_those_about_retraining_are_taken() -> None:
+    others = [posted(None, purpose="paging"), {**posted(None), "labels": {"alertname": "TargetDown"}}]
+    assert read_posted([*others, posted(None)], NOW) == read_posted([posted(None)], NOW)
+    assert read_posted([], NOW) == []
+
+
+@pytest.mark.parametrize("document", [{"alerts": []}, None, [3], [posted("soon")], [posted(None)] * (MAX_ALERTS + 1)])
+def test_what_prometheus_never_posts(document: Any) -> None:
+    with pytest.raises(MalformedError):
+        read_posted(document, NOW)

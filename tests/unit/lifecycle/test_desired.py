@@ -140,3 +140,12 @@ def test_whatever_the_registry_says(found: Any) -> None:
     # Once it serves, the same registry asks for nothing else.
     assert desired(models, versions, result.plans) == result
     assert documents(desired(dict(reversed(models.items())), versions, last).plans, PLATFORM) == document
+
+
+def test_what_the_site_bends_is_bent_where_it_is_served() -> None:
+    overrides = {"model-m": {"replicas": 3, "env": {"A": "1"}}, "model-gone": {"replicas": 2}}
+    plan = {"m": Plan(SPEC, {"champion": ONE, "shadow": TWO})}
+    champion, shadow = documents(plan, PLATFORM, overrides)["workloads"]
+    plain, other = documents(plan, PLATFORM)["workloads"]
+    assert champion == {**plain, "replicas": 3, "env": {**plain["env"], "A": "1"}}
+    assert shadow == other

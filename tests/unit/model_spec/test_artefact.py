@@ -153,7 +153,7 @@ def test_each_logged_model_has_its_topics(watched: dict[str, Any], tmp_path: Pat
     models = [watched, {**watched, "name": "plain", "drift": None}]
     models.append({**models[1], "name": "busy", "records": {"partitions": 4, "retention": "2d"}})
     (job,) = filters.model_topics(models, str(tmp_path), {"prefix": "p.", "job": JOB})
-    assert (job["name"], job["zone"], job["secrets"]) == ("model-topics", "stream", JOB["secrets"])
+    assert (job["name"], job["zone"], job["secrets"]) == ("topics-of-models", "stream", JOB["secrets"])
     assert job["env"]["MLOPS_BROKER"] == "kafka:9093"
     assert json.loads(job["env"]["MLOPS_TOPICS"]) == [
         {"name": "p.iris", "partitions": 1},

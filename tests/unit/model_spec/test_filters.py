@@ -151,3 +151,25 @@ def test_the_declarations_own_example_comes_first(declared: dict[str, Any], tmp_
     declared["example"] = {"names": ["a"], "rows": [[7]]}
     (found,) = subject.model_summary([declared], str(tmp_path), "mlops", "http://localhost")
     assert found["data"] == {"names": ["a"], "ndarray": [[7]]}
+
+
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [
+        (None, "the controller doesn't know it yet"),
+        ({"problem": "mlops.spec: is no declaration"}, "mlops.spec: is no declaration"),
+        ({"spec": {"name": "iris", "replicas": 2}}, "the controller knows another declaration, or version 2"),
+        ({"aliases": {}}, "version none in the place of 2"),
+        ({"followed": False, "serves": {"champion": "1"}}, "version 2 should serve; now it is 1"),
+        ({}, ""),
+    ],
+)
+def test_what_the_controller_has_yet_to_do(model: dict[str, Any] | None, line: str) -> None:
+    plan = [{"name": "iris", "spec": {"name": "iris"}}, {"name": "without", "spec": {}}]
+    as_it_should_be = {
+        "model": "iris", "problem": None, "spec": {"name": "iris"}, "followed": True,
+        "aliases": {"champion": {"version": "2"}}, "serves": {"champion": "2"},
+    }  # fmt: skip
+    models = [] if model is None else [{**as_it_should_be, **model}]
+    found = subject.model_lagging(plan, {"iris": {"version": "2"}}, models)
+    assert len(found) == bool(line) and all(line in one for one in found)

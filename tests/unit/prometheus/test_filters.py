@@ -106,3 +106,12 @@ def test_what_cannot_be_hashed_is_refused_without_saying_it(password: str, salt:
 )
 def test_durations(text: str, seconds: float) -> None:
     assert prometheus_seconds(text) == pytest.approx(seconds)
+
+
+def test_the_lifecycle_controller_takes_alerts_with_a_login() -> None:
+    receiver = {"address": "http://lifecycle:8080", "username": "prometheus", "password_file": "/run/secrets/p"}
+    found = prometheus_config({**SETTINGS, "alertmanagers": ["https://a.example.org"], "receiver": receiver})
+    site, own = found["alerting"]["alertmanagers"]
+    assert "basic_auth" not in site
+    assert own["basic_auth"] == {"username": "prometheus", "password_file": "/run/secrets/p"}
+    assert own["static_configs"] == [{"targets": ["lifecycle:8080"]}] and own["path_prefix"] == "/"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""Webhooks of Grafana's unified alerting and of Alertmanager, which share their shape; and what Prometheus itself posts.
+"""Webhooks of Grafana's unified alerting and of Alertmanager, which share their shape; and what Prometheus posts.
 
 https://grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/integrations/webhook-notifier/
 https://prometheus.io/docs/alerting/latest/configuration/#webhook_config

@@ -82,7 +82,7 @@ class Interface:
         return Document({"alerts": told})
 
     async def posted(self, request: Request) -> Response:
-        """What Prometheus itself sends, as to an Alertmanager: it sends all again in any case, so nothing is refused."""
+        """What Prometheus sends, as to an Alertmanager: it sends all again in any case, so nothing is refused."""
         told, _ = await self._take(request, alerts.read_posted)
         return Document({"alerts": told})
 
