@@ -16,6 +16,7 @@ class FilterModule:
         return late(
             "model_filters",
             "model_alert_groups",
+            "model_deployments",
             "model_images",
             "model_lagging",
             "model_plan",

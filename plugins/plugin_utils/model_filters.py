@@ -21,6 +21,7 @@ from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import (
     Platform,
     alert_rules,
     artefact_problems,
+    deployment_name,
     image_files,
     image_name,
     local_problems,
@@ -28,9 +29,11 @@ from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import (
     preparation,
     read_metrics,
     resolve,
+    seconds,
     workload_name,
     workloads,
 )
+from ansible_collections.mlops.onprem.plugins.module_utils._model_spec.flow_code import BadArchive, flow_parameters
 from ansible_collections.mlops.onprem.plugins.plugin_utils.models import (
     VARIABLE,
     Declared,
@@ -41,6 +44,8 @@ from ansible_collections.mlops.onprem.plugins.plugin_utils.models import (
 
 CHAMPION = "champion"
 TOPICS_JOB = "topics-of-models"
+# What a flow can have parameters for; started by a schedule it is given the model alone.
+GIVEN = ("model", "version", "episode")
 # Tags of a model version: the environment that it runs in, by its name in the artefact table and as the image of it.
 ENVIRONMENT_TAG = "mlops.environment"
 IMAGE_TAG = "mlops.image"
@@ -55,6 +60,7 @@ def model_problems(models: Any, directory: str, components: Any = None) -> list[
     for one in declared:
         found = local_problems(one.spec, one.directory, one.path)
         problems += found or _artefact_problems(one)
+        problems += _flow_problems(one)
         problems += _unserved(one, components) if components else []
     return problems
 
@@ -72,6 +78,21 @@ def _unserved(one: Declared, components: Sequence[str]) -> list[str]:
         for key, names in needed.items()
         if (missing := [name for name in names if name not in components])
     ]
+
+
+def _flow_problems(one: Declared) -> list[str]:
+    """Why the flow that retrains it isn't one that could be started."""
+    if one.spec.retraining is None or not one.spec.retraining.flow:
+        return []
+    where = f"{one.path}.retraining.flow"
+    file, _, function = one.spec.retraining.flow.rpartition(":")
+    try:
+        taken = flow_parameters(resolve(one.directory, file), function)
+    except BadArchive as error:
+        return [f"{where}: {error}"]
+    unknown = [name for name, needed in taken.items() if needed and name not in GIVEN]
+    told = f"{where}: {function} needs {', '.join(unknown)}; give them defaults: it is given {', '.join(GIVEN)}"
+    return [told] if unknown else []
 
 
 def _artefact_problems(one: Declared) -> list[str]:
@@ -101,6 +122,7 @@ def _plan(one: Declared) -> dict[str, Any]:
             "run_path": source.run_path,
         },
         "drift": _fitted(one),
+        "flow": _flow(one),
         "ready": all(resolve(one.directory, made).exists() for made in (source.path, _artefact(one)) if made),
         "datasets": [
             {"name": dataset.name, "path": str(resolve(one.directory, dataset.path)), "context": dataset.context}
@@ -135,6 +157,59 @@ def _metrics(one: Declared) -> dict[str, float]:
         return dict(read_metrics(one.spec, one.directory))
     except ValueError as error:
         raise AnsibleFilterError(f"{one.path}.metrics: {error}") from error
+
+
+def _flow(one: Declared) -> dict[str, Any]:
+    """The flow that retrains the model and its deployment; empty where nothing is ever started."""
+    retraining = one.spec.retraining
+    if retraining is None or not retraining.flow:
+        return {}
+    file, _, function = retraining.flow.rpartition(":")
+    path = resolve(one.directory, file)
+    source = one.spec.source.path if one.spec.source else ""
+    made = [source, f"{source}.prepared" if source else "", one.spec.metrics, _artefact(one)]
+    made += [dataset.path for dataset in one.spec.datasets]
+    inside = [resolve(one.directory, place) for place in made if place]
+    schedule = retraining.schedule
+    return {
+        "name": deployment_name(one.spec.name),
+        "function": function,
+        "flow": f"{path}:{function}",
+        # What training makes is no code.
+        "exclude": sorted(str(place.relative_to(path.parent)) for place in inside if place.is_relative_to(path.parent)),
+        "schedules": [_schedule(schedule)] if schedule else [],
+    }
+
+
+def model_deployments(codes: Any) -> list[dict[str, Any]]:
+    """The deployments that retrain the models. ``codes``: results of a loop over the plan with pipeline_code.
+
+    A flow that takes the parameter ``model`` is given it; the lifecycle controller gives ``version`` and ``episode``.
+    """
+    found = []
+    for code in codes:
+        model, flow, taken = code["item"]["name"], code["item"]["flow"], code["parameters"]
+        pull = {"mlops_runtime.pipelines.code.pull": {"model": model, "version": code["version"]}}
+        properties = {name: {"title": name} for name in taken}
+        found.append(
+            {
+                "name": flow["name"],
+                "flow": flow["function"],
+                "description": f"Retrains {model}. Made by mlops.onprem of its declaration.",
+                "version": code["version"][:16],
+                "entrypoint": code["entrypoint"],
+                "pull_steps": [pull],
+                "parameters": {"model": model} if "model" in taken else {},
+                "parameter_openapi_schema": {"type": "object", "properties": properties},
+                "schedules": flow["schedules"],
+            }
+        )
+    return found
+
+
+def _schedule(schedule: Any) -> dict[str, Any]:
+    rule = {"interval": seconds(schedule.interval)} if schedule.interval else {"cron": schedule.cron}
+    return {"slug": "declared", **rule, **({"timezone": schedule.timezone} if schedule.timezone else {})}
 
 
 def model_images(models: Any, directory: str, artifacts: Any) -> dict[str, dict[str, Any]]:

@@ -22,7 +22,7 @@ from ansible_collections.mlops.onprem.plugins.module_utils._workload.swarm.live 
 
 from tests.integration.kubernetes.client import path  # noqa: E402
 
-SETS = ("platform", "models")
+SETS = ("platform", "topics", "models")
 
 
 @pytest.fixture(scope="module")

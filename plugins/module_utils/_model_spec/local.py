@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .spec import ModelSpec
@@ -96,8 +96,13 @@ def tree_files(root: Path) -> Iterator[Path]:
 
 def tree_digest(root: Path) -> str:
     """SHA-256 over the sorted lines "<sha256 of file>  <relative path>", as the registry keeps it."""
-    lines = (f"{file_digest(path)}  {path.relative_to(root).as_posix()}\n" for path in tree_files(root))
-    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+    return digest_of({path.relative_to(root).as_posix(): file_digest(path) for path in tree_files(root)})
+
+
+def digest_of(files: Mapping[str, str]) -> str:
+    """The same of files whose hashes are known; ``files``: relative path to SHA-256."""
+    lines = sorted(f"{sha256}  {path}\n" for path, sha256 in files.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:
