@@ -132,3 +132,9 @@ LIFECYCLE_PLATFORM_FILE: Final = "MLOPS_LIFECYCLE_PLATFORM_FILE"
 LIFECYCLE_HOST: Final = "MLOPS_LIFECYCLE_HOST"
 LIFECYCLE_PORT: Final = "MLOPS_LIFECYCLE_PORT"
 LIFECYCLE_INSIDE_PORT: Final = "MLOPS_LIFECYCLE_INSIDE_PORT"
+
+# A training flow, which needs the registry's variables, too
+PIPELINE: Final = "MLOPS_PIPELINE"
+"""The version of the pipeline that runs: the pull step sets it."""
+PIPELINE_DIRECTORY: Final = "MLOPS_PIPELINE_DIR"
+"""Where the pull step unpacks flows' code; a directory of its own for each run where it isn't set."""
