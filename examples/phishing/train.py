@@ -31,7 +31,6 @@ import pandas as pd
 from mlflow.models import Model
 from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import ColSpec, Schema, TensorSpec
-from river.datasets import Phishing
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, roc_auc_score
 from sklearn.model_selection import train_test_split
@@ -45,6 +44,8 @@ RUNS_WITH = ("mlflow-skinny", "scikit-learn", "skops")
 
 
 def load() -> pd.DataFrame:
+    from river.datasets import Phishing  # where it is trained anew; a retraining has its data from the registry
+
     data = pd.read_csv(Phishing().path)
     return data.astype({name: float for name in data.columns if name != TARGET})
 

@@ -153,8 +153,11 @@ def asking(site: Site, namespace: str, model: str) -> Iterator[Callable[[], tupl
 def an_alias_is_followed(site: Site, namespace: str, model: str) -> None:
     about = urllib.parse.urlencode({"name": model, "alias": CHAMPION})
     old = site.registry(f"registered-models/alias?{about}")["model_version"]
-    wanted = ("name", "source", "run_id", "model_id", "tags")
-    new = site.registry("model-versions/create", {key: old[key] for key in wanted if old.get(key)})["model_version"]
+    copy = {key: old[key] for key in ("name", "source", "run_id", "tags") if old.get(key)}
+    # Of a logged model the source says which one it is.
+    logged = old["source"].removeprefix("models:/")
+    copy |= {"model_id": logged} if logged.startswith("m-") else {}
+    new = site.registry("model-versions/create", copy)["model_version"]
 
     def move(version: str) -> None:
         site.registry("registered-models/alias", {"name": model, "alias": CHAMPION, "version": version})

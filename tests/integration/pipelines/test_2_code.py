@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _model_spec.flow_code import BadArchive, pack
 from mlops_runtime.contracts.digest import tree_digest
 from mlops_runtime.contracts.mlflow import MlflowError
 from mlops_runtime.pipelines import code
 from mlops_runtime.pipelines.__main__ import main
-from mlops_runtime.pipelines.code import fetch, pack, pull, store
-from mlops_runtime.pipelines.errors import BadArchive
+from mlops_runtime.pipelines.code import fetch, pull, store
 
 
 @pytest.fixture

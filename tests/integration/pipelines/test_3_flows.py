@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlops_runtime.pipelines.code import pack, store
+from _model_spec.flow_code import pack
+from mlops_runtime.pipelines.code import store
 from stand import ADMIN, EXAMPLE, PASSWORD, ROOT, Prefect, eventually
 
 HERE = Path(__file__).resolve().parent
@@ -31,7 +32,7 @@ class Deployments:
         code = folder / "code"
         shutil.copytree(EXAMPLE, code, ignore=shutil.ignore_patterns("build*", "__pycache__"))
         shutil.copy(HERE / "flows" / "more.py", code)
-        self._archive = pack(code, lock="requirements-flow.txt", image="flows@sha256:01")
+        self._archive = pack(code, lock="requirements.txt", image="flows@sha256:01")
         self._site = site
         (folder / "password").write_text(PASSWORD)
         paths = [ROOT / "runtime" / "src", ROOT / "plugins" / "module_utils"]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""A flow's code, packed: the same wherever it lies, and nothing in it that is no code; and its deployment."""
+"""What a flow takes, and the deployment that is made of a declaration; its archive is tested in tests/unit/pipelines."""
 
 from __future__ import annotations
 
@@ -33,35 +33,6 @@ def code(tmp_path: Path) -> Path:
         (tmp_path / "here" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "here" / name).write_text(text)
     return tmp_path / "here"
-
-
-def test_the_same_code_is_the_same_archive(code: Path, tmp_path: Path) -> None:
-    first = subject.pack(code, lock="lock.txt", image="r/i@sha256:1", exclude=["build"])
-    assert sorted(first.files) == ["flows.py", "lib/a.py", "lock.txt"]
-    os.utime(code / "flows.py", (1, 1))
-    (code / "flows.py").chmod(0o600)
-    moved = code.rename(tmp_path / "there")
-    again = subject.pack(moved, lock="lock.txt", image="r/i@sha256:1", exclude=["build/"])
-    assert (again.body, again.version) == (first.body, first.version)
-    versions = {
-        first.version,
-        subject.pack(moved, lock="lock.txt", image="r/i@sha256:2", exclude=["build"]).version,
-        subject.pack(moved, lock="lock.txt", exclude=["build"]).version,
-        subject.pack(moved, exclude=["build"]).version,
-        subject.pack(moved, exclude=["build/model"]).version,
-    }
-    assert len(versions) == 5
-
-
-@pytest.mark.parametrize("wrong", ["link", "size", "lock", "empty"])
-def test_what_is_not_packed(code: Path, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if wrong == "link":
-        (code / "passwd").symlink_to("/etc/passwd")
-    if wrong == "size":
-        monkeypatch.setattr(subject, "MAX_BYTES", 10)
-    exclude = ["*"] if wrong == "empty" else []
-    with pytest.raises(subject.BadArchive):
-        subject.pack(code, lock="no.txt" if wrong == "lock" else "", exclude=exclude)
 
 
 def test_what_a_flow_takes_is_read_and_nothing_is_run(code: Path) -> None:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _model_spec import flow_code
+from _model_spec.flow_code import Archive, BadArchive, pack, version_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlops_runtime.contracts.digest import tree_digest
 from mlops_runtime.pipelines import code
 from mlops_runtime.pipelines.__main__ import main
-from mlops_runtime.pipelines.code import Archive, pack, unpack, version_of
-from mlops_runtime.pipelines.errors import BadArchive
+from mlops_runtime.pipelines.code import unpack
 
 NAMES = st.text("abcxyz0-_é", min_size=1, max_size=8).map(lambda name: f"n{name}")
 TREES = st.dictionaries(st.lists(NAMES, min_size=1, max_size=3).map("/".join), st.binary(max_size=200), min_size=1)
@@ -77,7 +78,7 @@ def test_what_can_not_be_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     tree(tmp_path, {"a": b"12345", "b": b"12345"})
     with pytest.raises(BadArchive, match=r"the lock lock\.txt is none of the files"):
         pack(tmp_path, lock="lock.txt")
-    monkeypatch.setattr(code, "MAX_BYTES", 9)
+    monkeypatch.setattr(flow_code, "MAX_BYTES", 9)
     with pytest.raises(BadArchive, match="has 2 files with 10 bytes, at most"):
         pack(tmp_path)
     (tmp_path / "link").symlink_to("/etc/passwd")

@@ -9,10 +9,11 @@ import os
 import sys
 from pathlib import Path
 
+from _model_spec.flow_code import BadArchive, pack
+
 from mlops_runtime.contracts.mlflow import Mlflow, MlflowError
 from mlops_runtime.contracts.settings import SettingsError, read_tracking
-from mlops_runtime.pipelines.code import pack, store
-from mlops_runtime.pipelines.errors import BadArchive
+from mlops_runtime.pipelines.code import store
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -105,6 +105,7 @@ def connect(env: Mapping[str, str] | None = None) -> Access:
         environment.TRACKING_PASSWORD: tracking.password,
     }
     os.environ.update({key: value for key, value in given.items() if value})
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     return Access(Mlflow(tracking), MlflowClient(tracking.uri, tracking.uri))
 
 

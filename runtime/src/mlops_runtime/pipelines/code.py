@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A flow's code as a versioned archive in MLflow's artefact store: packed beside the code, pulled where it runs.
 
-    mlops-pipelines pack examples/phishing --model phishing --lock requirements-flow.txt --image flows@sha256:...
+    mlops-pipelines pack examples/phishing --model phishing --lock requirements.txt --image flows@sha256:...
 
 `<model>/<version>.tar.gz` has the files, `<model>/<version>.json` their hash, the lock's and the image. The version is
 the hash of those three: the same code, lock and image are the same version, wherever and whenever they are packed.
@@ -14,89 +14,25 @@ A deployment pulls it before its flow is imported:
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
+from _model_spec.flow_code import EXPERIMENT, FORMAT, MAX_BYTES, MAX_FILES, Archive, BadArchive, place_of, version_of
+
 from mlops_runtime.contracts import environment
-from mlops_runtime.contracts.digest import digest_of_files, file_digest, is_ignored
+from mlops_runtime.contracts.digest import digest_of_files, file_digest
 from mlops_runtime.contracts.mlflow import Mlflow, MlflowError, safe
 from mlops_runtime.contracts.settings import read_tracking
-from mlops_runtime.pipelines.errors import BadArchive
 
-EXPERIMENT: Final = "mlops-pipelines"
-"""Whose artefacts the archives are: who may write there decides what runs."""
-FORMAT: Final = 1
-MAX_BYTES: Final = 32 * 2**20
-"""Of all files, unpacked. Code is small: data comes from datasets, and libraries from the lock."""
-MAX_FILES: Final = 2000
 _MANIFEST_BYTES: Final = 2**20
 _HEADER_BYTES: Final = 4096
 """Of a file in an archive: its header, a long name, and what fills its last block."""
-
-
-@dataclass(frozen=True)
-class Archive:
-    """A flow's code, packed."""
-
-    body: bytes
-    files: Mapping[str, str]
-    """Relative path to SHA-256."""
-    code: str
-    """The tree's digest."""
-    lock: str
-    """The lock file's SHA-256; empty without one."""
-    image: str
-    """The reference that it runs in; empty where that is not known."""
-
-    @property
-    def version(self) -> str:
-        return version_of(self.code, self.lock, self.image)
-
-    def manifest(self) -> bytes:
-        document = {"format": FORMAT, "code": self.code, "lock": self.lock, "image": self.image}
-        return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
-
-
-def version_of(code: str, lock: str, image: str) -> str:
-    """The pipeline's version: SHA-256 of what it is made of."""
-    return hashlib.sha256(f"code {code}\nlock {lock}\nimage {image}\n".encode()).hexdigest()
-
-
-def pack(directory: Path, *, lock: str = "", image: str = "", exclude: Iterable[str] = ()) -> Archive:
-    """The directory's files, but for hidden ones, what Python leaves behind, and what fits a pattern of `exclude`.
-
-    `lock`: the file, relative to the directory, that the flow's environment is made from. Raises BadArchive for a link,
-    too many files or too many bytes.
-    """
-    patterns = tuple(exclude)
-    paths = {path.relative_to(directory).as_posix(): path for path in sorted(directory.rglob("*"))}
-    taken = {name: path for name, path in paths.items() if _is_code(name, patterns)}
-    if links := [name for name, path in taken.items() if path.is_symlink()]:
-        raise BadArchive(f"{links[0]} is a link: copy it in, or exclude it")
-    files = {name: path for name, path in taken.items() if path.is_file()}
-    size = sum(path.stat().st_size for path in files.values())
-    if not files:
-        raise BadArchive(f"{directory} has no files")
-    if size > MAX_BYTES or len(files) > MAX_FILES:
-        raise BadArchive(
-            f"{directory} has {len(files)} files with {size} bytes, at most {MAX_FILES} with {MAX_BYTES} are taken: "
-            "exclude what is no code"
-        )
-    if lock and lock not in files:
-        raise BadArchive(f"the lock {lock} is none of the files of {directory}")
-    content = {name: path.read_bytes() for name, path in files.items()}
-    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
-    return Archive(_tar(content), hashes, digest_of_files(hashes), hashes.get(lock, ""), image)
 
 
 def store(mlflow: Mlflow, model: str, archive: Archive) -> str:
@@ -104,7 +40,7 @@ def store(mlflow: Mlflow, model: str, archive: Archive) -> str:
     root = _root(mlflow, model)
     mlflow.put(f"{root}/{archive.version}.tar.gz", archive.body)
     mlflow.put(f"{root}/{archive.version}.json", archive.manifest())
-    return archive.version
+    return str(archive.version)
 
 
 def pull(model: str, version: str, directory: str = "") -> dict[str, Any]:
@@ -192,28 +128,6 @@ class _Bounded(io.RawIOBase):
         return data
 
 
-def _tar(content: Mapping[str, bytes]) -> bytes:
-    """Sorted, without dates, owners and modes."""
-    out = io.BytesIO()
-    with (
-        gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
-    ):
-        for name in sorted(content):
-            member = tarfile.TarInfo(name)
-            member.size = len(content[name])
-            tar.addfile(member, io.BytesIO(content[name]))
-    return out.getvalue()
-
-
-def _is_code(name: str, patterns: tuple[str, ...]) -> bool:
-    parts = PurePosixPath(name).parts
-    if is_ignored(name) or any(part.startswith(".") or part == "__pycache__" for part in parts):
-        return False
-    above = [str(PurePosixPath(*parts[: depth + 1])) for depth in range(len(parts))]
-    return not any(fnmatch(place, pattern.rstrip("/")) for place in above for pattern in patterns)
-
-
 def _sound(member: tarfile.TarInfo) -> str:
     if not member.isreg():
         raise BadArchive(f"{member.name!r} is no file")
@@ -241,4 +155,4 @@ def _code_of(manifest: bytes, version: str) -> str:
 
 
 def _root(mlflow: Mlflow, model: str) -> str:
-    return safe(f"{mlflow.experiment(EXPERIMENT)}/code/{model}")
+    return safe(f"{mlflow.experiment(EXPERIMENT)}/{place_of(model)}")

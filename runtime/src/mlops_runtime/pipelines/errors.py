@@ -68,9 +68,3 @@ class TaskFailed(PipelineError):
     """A task of the flow has failed, whatever the flow made of it."""
 
     outcome = "task_failed"
-
-
-class BadArchive(PipelineError):
-    """A flow's code that is refused: another hash, a path that leads elsewhere, too large."""
-
-    outcome = "bad_archive"
