@@ -167,7 +167,7 @@ def test_nothing_that_is_held_out_is_learnt(
         return
     learnt, old, new = parts(data)
     assert not learnt & old and not learnt & new and not old & new
-    assert len(new) >= max(3, math.ceil(share * len(stream)))
+    assert len(new) >= max(3, min(math.ceil(share * len(stream)), len(stream) - 1))
     assert set(data.recent.index) == learnt & set(stream.index) != set()
     # The newest slice is the end of the stream, and no request is divided.
     assert list(data.new.index) == list(stream.index[-len(new) :])
@@ -219,6 +219,17 @@ def test_too_few_labels_say_how_many_are_needed() -> None:
     assert (told.value.found, told.value.needed, told.value.outcome) == (5, 11, "too_few_labels")
     with pytest.raises(TooFewLabels, match="all in the requests of the newest slice"):
         freeze(train=frame([(0, 0.0, 0)]), test=frame([]), new=requests([50]), target="y", minimum=10)
+
+
+def test_the_slice_may_be_a_number_of_rows() -> None:
+    given = {"train": frame([(0, 0.0, 0)]), "test": frame([]), "target": "y"}
+    assert len(freeze(**given, new=requests([1] * 30), count=7).new) == 7
+    assert len(freeze(**given, new=requests([1] * 20 + [4] * 3), count=6).new) == 8, "of whole requests"
+    with pytest.raises(TooFewLabels, match="31 are needed"):
+        freeze(**given, new=requests([1] * 30), count=30)
+    for wrong in ({"count": 0}, {"minimum": 0}, {"share": 1.0}):
+        with pytest.raises(ValueError, match=r"has to be|have to be"):
+            freeze(**given, new=requests([1] * 30), **wrong)
 
 
 def test_a_target_that_nobody_knows() -> None:

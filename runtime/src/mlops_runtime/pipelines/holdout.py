@@ -56,19 +56,20 @@ def freeze(
     target: str,
     share: float = SHARE,
     minimum: int = MINIMUM,
+    count: int | None = None,
     where: str = "are new",
 ) -> Data:
     """Divide what there is. The same rows give the same holdout, whatever `train` and `test` are sorted by.
 
     `train` and `test`: the champion's. `new`: labelled rows, the oldest first; what the champion has already is left
     out, and so is what may be a row of `test` under another name. The last `share` of them, in whole requests, is the
-    newest slice; it has `minimum` rows at least, and leaves one to learn from.
+    newest slice; it has `minimum` rows at least, and leaves one to learn from. With `count` it has so many.
     Raises TooFewLabels, UnfitRows, ValueError.
     """
     if not 0 < share < 1:
         raise ValueError(f"share is {share}; it has to be between 0 and 1")
-    if minimum < 1:
-        raise ValueError(f"minimum is {minimum}; it has to be 1 or more")
+    if minimum < 1 or (count is not None and count < 1):
+        raise ValueError(f"minimum is {minimum}, count {count}; they have to be 1 or more")
     if target not in train.columns:
         raise UnfitRows(f"the champion's training set has no column {target}, which is to be the target")
     known = identified(train)
@@ -76,7 +77,8 @@ def freeze(
     fresh = aligned(new, train, "new rows")
     fresh = fresh if fresh.index.name == INDEX else from_file(fresh)
     fresh = unlike(without(together([fresh]), old, known), old)
-    newest = _newest(fresh, share, minimum, where)
+    wanted = max(minimum, min(math.ceil(share * len(fresh)), len(fresh) - 1)) if count is None else count
+    newest = _newest(fresh, wanted, where)
     recent = without(fresh, newest)
     parts = hashlib.sha256(f"old {digest(old)}\nnew {digest(newest)}\n".encode()).hexdigest()
     return Data(
@@ -89,14 +91,12 @@ def freeze(
     )
 
 
-def _newest(fresh: pd.DataFrame, share: float, minimum: int, where: str) -> pd.DataFrame:
-    """The last rows, at least that share of them, without dividing a request."""
-    wanted = max(minimum, math.ceil(share * len(fresh)))
-    if len(fresh) <= minimum:
-        raise TooFewLabels(len(fresh), minimum + 1, where)
+def _newest(fresh: pd.DataFrame, wanted: int, where: str) -> pd.DataFrame:
+    """The last rows, so many or a few more, without dividing a request."""
+    if len(fresh) <= wanted:
+        raise TooFewLabels(len(fresh), wanted + 1, where)
     requests = [request_of(str(name)) for name in fresh.index]
-    first = requests[len(fresh) - wanted]
-    chosen = set(requests[len(fresh) - wanted :]) | {first}
+    chosen = set(requests[len(fresh) - wanted :])
     slice_ = fresh[[request in chosen for request in requests]]
     if len(slice_) == len(fresh):
         raise TooFewLabels(len(fresh), len(fresh) + 1, f"{where}, all in the requests of the newest slice")

@@ -154,13 +154,14 @@ class Retraining:
         archive: bool = True,
         share: float = holdout.SHARE,
         minimum: int = holdout.MINIMUM,
+        count: int | None = None,
     ) -> Data:
         """Old and new rows, and the frozen holdout.
 
         New are `files`, the oldest row first (`ids` and `time`: columns that say which observation a row is, and when),
         and then what the stream has archived since the champion was trained. `train` and `test` stand for the
-        champion's datasets where it was registered without. `share`, `minimum`: of the new rows, what the newest slice
-        takes.
+        champion's datasets where it was registered without. `share`, `minimum`, or `count`: of the new rows, what the
+        newest slice takes.
         Raises TooFewLabels, MissingDataset, TamperedDataset, UnfitRows, MlflowError.
         """
         folder = self.directory / "champion"
@@ -183,7 +184,14 @@ class Retraining:
             raise PipelineError("there are no new rows: neither files nor the archived stream")
         new = together([frame for frame in frames if len(frame)] or frames[:1])
         made = holdout.freeze(
-            train=train, test=test, new=new, target=self.target, share=share, minimum=minimum, where=", ".join(where)
+            train=train,
+            test=test,
+            new=new,
+            target=self.target,
+            share=share,
+            minimum=minimum,
+            count=count,
+            where=", ".join(where),
         )
         self._tag({registration.HOLDOUT: made.sha256})
         self._log({"rows_train": len(made.train), "rows_old": len(made.old), "rows_new": len(made.new)})
