@@ -96,7 +96,7 @@ def save(model: Pipeline, train: pd.DataFrame, metrics: dict[str, float], path: 
     saved.save(str(path / "MLmodel"))
 
 
-def watch(model: Pipeline, train: pd.DataFrame, test: pd.DataFrame, path: Path) -> list[str]:
+def watch(model: Pipeline, train: pd.DataFrame, test: pd.DataFrame, path: Path, name: str) -> list[str]:
     """Fit the declared detectors on what the model was trained on, and its performance on what it wasn't; returns their
     names."""
     declared = json.loads(os.environ.get("MLOPS_DETECTORS", "[]"))
@@ -108,7 +108,7 @@ def watch(model: Pipeline, train: pd.DataFrame, test: pd.DataFrame, path: Path) 
     fitted = fit_detectors(
         train.drop(columns=TARGET),
         detectors=declared,
-        model="phishing",
+        model=name,
         outputs=model.predict_proba(features(test)),
         labels=test[TARGET].tolist(),
         output_detectors=[],
@@ -143,7 +143,9 @@ def make_reproducible(archive: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("build"))
-    output: Path = parser.parse_args().output
+    parser.add_argument("--name", default="phishing", help="the model's name (%(default)s)")
+    options = parser.parse_args()
+    output: Path = options.output
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # it misses pip in an environment without pip
     output.mkdir(parents=True, exist_ok=True)
 
@@ -157,7 +159,7 @@ def main() -> None:
     model = fit(train)
     metrics = evaluate(model, test)
     save(model, train, metrics, output / "model")
-    detectors = watch(model, train, test, output / "drift")
+    detectors = watch(model, train, test, output / "drift", options.name)
     (output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     for name, rows in (("train", train), ("test", test)):
         print(f"{name}: {len(rows)} rows, SHA-256 {hashes[name]}")

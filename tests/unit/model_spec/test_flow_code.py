@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a flow takes, and the deployment that is made of a declaration; its archive is tested in tests/unit/pipelines."""
+"""What a flow takes, and the deployment made of a declaration; its archive is tested in tests/unit/pipelines."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
