@@ -23,6 +23,7 @@ FORMAT = 1
 #: Of all files, unpacked. Code is small: data come from datasets, and libraries from the lock.
 MAX_BYTES = 32 * 2**20
 MAX_FILES = 2000
+_MADE = frozenset({"build", "dist", "__pycache__"})
 
 
 class BadArchive(ValueError):
@@ -60,7 +61,8 @@ def place_of(model: str) -> str:
 
 
 def pack(directory: Path, *, lock: str = "", image: str = "", exclude: Iterable[str] = ()) -> Archive:
-    """The directory's files, but for hidden ones, what Python leaves behind, and what fits a pattern of ``exclude``.
+    """The directory's files, but for hidden ones, what is made (``build``, ``dist``, ``__pycache__``), and what fits a
+    pattern of ``exclude``.
 
     ``lock``: the file, relative to the directory, that the flow's environment is made from. Raises BadArchive for a
     link, too many files or too many bytes.
@@ -123,7 +125,7 @@ def _tar(content: Mapping[str, bytes]) -> bytes:
 
 def _is_code(name: str, patterns: tuple[str, ...]) -> bool:
     parts = PurePosixPath(name).parts
-    if any(part.startswith(".") or part == "__pycache__" for part in parts):
+    if any(part.startswith(".") or part in _MADE for part in parts):
         return False
     above = [str(PurePosixPath(*parts[: depth + 1])) for depth in range(len(parts))]
     return not any(fnmatch(place, pattern.rstrip("/")) for place in above for pattern in patterns)

@@ -129,7 +129,7 @@ def test_the_worker_talks_to_the_server_and_to_what_runs_need(here: dict[str, An
     assert worker["env"]["PREFECT_API_URL"] == "http://prefect:4200/api"
     assert worker["connects"] == ["prefect", "mlflow"]
     assert worker["egress"] == [{"host": "pypi.example.org", "port": 443}]
-    assert [secret["name"] for secret in worker["secrets"]] == ["prefect_auth_string"]
+    assert [secret["name"] for secret in worker["secrets"]] == ["prefect_auth_string", "mlflow_pipelines_password"]
 
 
 def test_no_secret_is_declared(here: dict[str, Any]) -> None:
