@@ -11,6 +11,7 @@ import shutil
 import signal
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,9 @@ class Deployments:
 
     def again(self, id: str) -> None:
         """The same run is scheduled once more, as for a retry."""
-        self._prefect.api("POST", f"/flow_runs/{id}/set_state", {"state": {"type": "SCHEDULED"}, "force": True})
+        details = {"scheduled_time": datetime.now(UTC).isoformat()}
+        state = {"type": "SCHEDULED", "name": "AwaitingRetry", "state_details": details}
+        self._prefect.api("POST", f"/flow_runs/{id}/set_state", {"state": state, "force": True})
 
     def log(self, id: str) -> str:
         found = self._prefect.api("POST", "/logs/filter", {"logs": {"flow_run_id": {"any_": [id]}}, "limit": 200})
@@ -164,7 +167,9 @@ def test_a_run_that_was_killed_and_tried_again_makes_one_version(
     assert model.versions == ["1", "2"] and model.champion == "1"
     with contextlib.suppress(ProcessLookupError):
         os.kill(int(pid.read_text()), signal.SIGKILL)
-    assert deployments.end(run)[0] == "CRASHED", deployments.log(run)
+    # Its runner says first that it crashed, and then the worker, which is done with it only then.
+    reported = "Flow run infrastructure exited"
+    eventually(lambda: reported in str(deployments.run(run)["state"]["message"]), 120, lambda: deployments.log(run))
     (tmp_path / "go").touch()
     deployments.again(run)
     eventually(lambda: deployments.run(run)["state_type"] == "COMPLETED", 400, lambda: deployments.log(run))

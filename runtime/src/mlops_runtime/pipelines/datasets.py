@@ -67,7 +67,11 @@ def frame_of(access: Access, model: str, version: str, context: str, directory: 
     if not wanted:
         raise MissingDataset(f"version {version} of {model} has no dataset of the context {context}")
     root = access.artefacts_of(_run_of(access, model, version))
-    return together(_bring(access, root, one, directory, f"version {version} of {model}") for one in wanted)
+    frames = [_bring(access, root, one, directory, f"version {version} of {model}") for one in wanted]
+    named = [frame for frame in frames if frame.index.name == INDEX]
+    # Equal rows of two files are two observations, as those of one file are: they are counted over all files.
+    plain = [frame for frame in frames if frame.index.name != INDEX]
+    return together([*named, *([identified(pd.concat(plain))] if plain else [])])
 
 
 def read_file(path: Path) -> pd.DataFrame:
@@ -140,4 +144,4 @@ def _bring(access: Access, root: str, dataset: Dataset, directory: Path, of: str
     if found != dataset.sha256:
         raise TamperedDataset(f"{what} has the hash {found}, and was registered with {dataset.sha256 or 'none'}")
     frames = [read_file(file) for file in files]
-    return frames[0] if len(frames) == 1 and frames[0].index.name == INDEX else identified(pd.concat(frames))
+    return frames[0] if len(frames) == 1 else pd.concat(frames)
