@@ -169,6 +169,7 @@ def stages() -> list[Stage]:
             }.items()
         ),
         bars("platform-bars", "swarm", "rerun", "predictions", after=("platform",), lane=ALONE),
+        bars("platform-loop", "swarm", "loop", after=("platform",), lane=ALONE),
         bars("platform-faults", "swarm", "faults", after=("platform",), lane=ALONE),
         *integration("external"),
         molecule("platform-removed", "cleanup", "swarm", 600, always=True, after=("platform",)),
