@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -164,14 +165,15 @@ def test_a_person_promotes_where_the_declaration_says_so(site: Any, access: Any)
     assert (made.outcome, model.champion, model.tags("2")["mlops.gate"]) == ("manual", "1", "won")
 
 
-def test_an_alias_that_somebody_has_moved_meanwhile_stays(site: Any, access: Any, model: Any) -> None:
+def test_an_alias_that_somebody_has_moved_meanwhile_stays(site: Any, access: Any, model: Any, tmp_path: Path) -> None:
     model.ask(site.campaign())
+    other = tmp_path / "other"
+    shutil.copytree(site.build / "model", other)
+    (other / "note.txt").write_text("somebody's own")
 
     def meanwhile(run: Retraining, step: str) -> None:
         if step == "promote":
-            found = run.access.mlflow.version(model.name, "1")
-            body = {"name": model.name} | {key: found[key] for key in ("source", "run_id", "model_id")}
-            site.mlflow.api("POST", "model-versions/create", body)
+            site.call("mlflow_model_version", name=model.name, path=str(other))
             model.move("3")
 
     made = retrain(model, before=meanwhile)

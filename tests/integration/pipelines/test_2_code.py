@@ -48,14 +48,14 @@ def test_the_pull_step_brings_what_was_packed(
     assert tree_digest(Path(found["directory"])) == tree_digest(flow)
     assert os.environ["MLOPS_PIPELINE"] == version
     assert pull(name, version) == found, "again, in the place of what is there"
-    assert [path.suffix for path in stored(site, name)] == [".gz", ".json"]
+    assert [path.suffix for path in stored(site, name)] == [".json", ".gz"]
 
 
 def test_what_was_changed_in_the_store_is_refused(site: Any, access: Any, flow: Path, name: str) -> None:
     version = store(site.client, name, pack(flow))
     (flow / "flows.py").write_text("print('something else')\n")
     other = pack(flow)
-    archive, manifest = stored(site, name)
+    manifest, archive = stored(site, name)
     sound = archive.read_bytes(), manifest.read_text()
 
     archive.write_bytes(other.body)

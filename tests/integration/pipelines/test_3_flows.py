@@ -86,6 +86,11 @@ class Deployments:
         state = {"type": "SCHEDULED", "name": "AwaitingRetry", "state_details": details}
         self._prefect.api("POST", f"/flow_runs/{id}/set_state", {"state": state, "force": True})
 
+    def is_reported(self, id: str) -> bool:
+        """Whether the worker has told of a crash, and is done with the run."""
+        told = (self._prefect.directory / f"{POOL}.log").read_text(errors="replace")
+        return f"Reported flow run '{id}' as crashed" in told
+
     def log(self, id: str) -> str:
         found = self._prefect.api("POST", "/logs/filter", {"logs": {"flow_run_id": {"any_": [id]}}, "limit": 200})
         told = (self._prefect.directory / f"{POOL}.log").read_text(errors="replace")
@@ -167,9 +172,9 @@ def test_a_run_that_was_killed_and_tried_again_makes_one_version(
     assert model.versions == ["1", "2"] and model.champion == "1"
     with contextlib.suppress(ProcessLookupError):
         os.kill(int(pid.read_text()), signal.SIGKILL)
-    # Its runner says first that it crashed, and then the worker, which is done with it only then.
-    reported = "Flow run infrastructure exited"
-    eventually(lambda: reported in str(deployments.run(run)["state"]["message"]), 120, lambda: deployments.log(run))
+    assert deployments.end(run)[0] == "CRASHED", deployments.log(run)
+    # The worker reports it once more, whatever has become of the run by then.
+    eventually(lambda: deployments.is_reported(run), 120, lambda: deployments.log(run))
     (tmp_path / "go").touch()
     deployments.again(run)
     eventually(lambda: deployments.run(run)["state_type"] == "COMPLETED", 400, lambda: deployments.log(run))
