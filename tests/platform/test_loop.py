@@ -54,7 +54,7 @@ def declared(*models: str) -> list[str]:
 
 def told(platform: Platform, path: str, body: Any = None, service: str = "lifecycle") -> dict[str, Any]:
     """What the controller or the registry answers their administrator."""
-    login = base64.b64encode(f"admin:{platform.secrets[f'{service}_admin_password']}".encode()).decode()
+    login = base64.b64encode(f"admin:{platform.secrets[f'secrets.{service}_admin_password']}".encode()).decode()
     headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
     given, method = (None, "GET") if body is None else (json.dumps(body), "POST")
     answer = platform.gateway.request(path, subdomain=service, method=method, headers=headers, body=given)
