@@ -20,6 +20,7 @@ from mlops_runtime.contracts.broker import BrokerSettingsError
 from mlops_runtime.contracts.settings import SettingsError, Tracking
 from mlops_runtime.drift.artefact import Artefact
 from mlops_runtime.drift.fitting import fit
+from mlops_runtime.drift.service import catalogue as subject
 from mlops_runtime.drift.service.catalogue import Catalogue, SourceError, Versions
 from mlops_runtime.drift.service.directory import Directory
 from mlops_runtime.drift.service.mlflow import Registry
@@ -209,7 +210,7 @@ def test_a_version_that_nobody_knows_waits_for_an_answer_that_is_newer_than_its_
     assert catalogue.find("m", "3", later)[1] is Standing.UNWATCHED
 
 
-def test_a_version_that_lost_its_alias_is_watched_for_a_while() -> None:
+def test_a_version_that_lost_its_alias_is_watched_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     source = Said()
     source.models = {"m": Versions({"1": Standing.UNWATCHED}, "1")}
     catalogue = Catalogue(source, 10)
@@ -219,6 +220,13 @@ def test_a_version_that_lost_its_alias_is_watched_for_a_while() -> None:
     assert catalogue.find("m", "1", 0)[1] is Standing.UNWATCHED
     assert catalogue.find("m", None, 0)[0] == "2"
     assert catalogue.generation == 2
+    assert not catalogue.names("m", "1") and catalogue.names("m", "2")
+    monkeypatch.setattr(subject, "RETIRED_SECONDS", 0.0)
+    catalogue.ask()
+    assert catalogue.find("m", "1", 0)[1] is Standing.UNKNOWN
+    assert catalogue.generation == 3, "who follows it may forget that version now"
+    catalogue.ask()
+    assert catalogue.generation == 3
 
 
 def test_a_source_that_fails_leaves_the_answer_before() -> None:

@@ -96,6 +96,11 @@ class Catalogue:
         """Whether there was an answer at all."""
         return self._asked_at >= 0
 
+    def names(self, model: str, version: str) -> bool:
+        """Whether the registry still asks for that version to be watched; true before it has said anything."""
+        known = self._models.get(model)
+        return version in known.versions if known else not self.known()
+
     def of(self, model: str) -> ModelVersions:
         return ModelVersions(self, model)
 
@@ -133,9 +138,9 @@ class Catalogue:
                 log.warning("The models can't be read: %s", error)
             self.problem = str(error)
             return
-        self._retire(models)
+        expired = self._retire(models)
         # A clock that went back would make answers older than they are.
-        changed = _signature(models) != _signature(self._models) or not self.known()
+        changed = expired or _signature(models) != _signature(self._models) or not self.known()
         self._models, self._asked_at, self.problem = models, asked_at, ""
         self._unknown = {key: at for key, at in self._unknown.items() if at > time.monotonic() - _UNKNOWN_SECONDS}
         if changed:
@@ -146,14 +151,17 @@ class Catalogue:
                 for version, problem in known.problems.items():
                     log.warning("Model %s version %s isn't watched: %s", model, version, problem)
 
-    def _retire(self, models: Mapping[str, Versions]) -> None:
+    def _retire(self, models: Mapping[str, Versions]) -> bool:
+        """Versions that lost their alias stay for a while. Whether one's while is over, so that it may be forgotten."""
         now = time.monotonic()
         retired = {key: item for key, item in self._retired.items() if item[0] > now - RETIRED_SECONDS}
+        expired = len(retired) < len(self._retired)
         for model, known in self._models.items():
             for version, found in known.versions.items():
                 if model in models and version not in models[model].versions:
                     retired.setdefault((model, version), (now, found))
         self._retired = retired
+        return expired
 
     def _follow(self) -> None:
         while not self._stop.is_set():

@@ -179,6 +179,10 @@ class Loop:
         except KafkaException:
             held.high = -1
 
+    def names(self, model: str, version: str) -> bool:
+        """Whether the registry asks for that version to be watched."""
+        return self._catalogue.names(model, version)
+
     def _follow(self) -> None:
         """The catalogue has changed: other topics, other versions."""
         self._generation = self._catalogue.generation

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -42,12 +42,15 @@ class Seen:
     age: float
 
     @classmethod
-    def of(cls, held: Held) -> Seen:
-        watchers = held.stream.watchers
+    def of(cls, held: Held, names: Callable[[str, str], bool]) -> Seen:
+        """`names`: whether a version of a model is one that the registry names. One that it doesn't is still scored for
+        a while, since records of it are on their way; that it drifts is nobody's concern any more."""
+        scored = held.stream.watchers
+        watchers = {version: one for version, one in scored.items() if names(held.stream.model, version)}
         return cls(
             held.stream.model,
             [(version, *found) for version, watcher in watchers.items() for found in watcher.readings()],
-            {version: watcher.rows for version, watcher in watchers.items()},
+            {version: watcher.rows for version, watcher in scored.items()},
             [(version, *found) for version, watcher in watchers.items() for found in watcher.quality.ratios()],
             dict(held.stream.dead),
             dict(held.stream.unwatched),
@@ -78,7 +81,7 @@ class Collector:
         seen = []
         for held in self._loop.partitions:
             with self._loop.lock:
-                seen.append(Seen.of(held))
+                seen.append(Seen.of(held, self._loop.names))
         yield from [*_readings(seen), *_rows(seen), *_quality(seen), *_performance(seen), *_progress(seen)]
 
 
