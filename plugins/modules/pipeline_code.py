@@ -101,7 +101,7 @@ from ansible_collections.mlops.onprem.plugins.module_utils._model_spec.flow_code
 
 def packed(params: dict[str, Any]) -> tuple[Archive, dict[str, Any]]:
     """The archive, and what is told of it. Raises InputError."""
-    file, _, function = params["flow"].rpartition(":")
+    file, function = params["flow"].rsplit(":", 1)
     path = Path(file)
     try:
         parameters = flow_parameters(path, function)

@@ -85,7 +85,7 @@ def _flow_problems(one: Declared) -> list[str]:
     if one.spec.retraining is None or not one.spec.retraining.flow:
         return []
     where = f"{one.path}.retraining.flow"
-    file, _, function = one.spec.retraining.flow.rpartition(":")
+    file, function = one.spec.retraining.flow.rsplit(":", 1)
     try:
         taken = flow_parameters(resolve(one.directory, file), function)
     except BadArchive as error:
@@ -164,7 +164,7 @@ def _flow(one: Declared) -> dict[str, Any]:
     retraining = one.spec.retraining
     if retraining is None or not retraining.flow:
         return {}
-    file, _, function = retraining.flow.rpartition(":")
+    file, function = retraining.flow.rsplit(":", 1)
     path = resolve(one.directory, file)
     source = one.spec.source.path if one.spec.source else ""
     made = [source, f"{source}.prepared" if source else "", one.spec.metrics, _artefact(one)]
