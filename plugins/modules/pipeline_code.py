@@ -101,7 +101,9 @@ from ansible_collections.mlops.onprem.plugins.module_utils._model_spec.flow_code
 
 def packed(params: dict[str, Any]) -> tuple[Archive, dict[str, Any]]:
     """The archive, and what is told of it. Raises InputError."""
-    file, function = params["flow"].rsplit(":", 1)
+    file, function = params["flow"].rsplit(":", 1) if ":" in params["flow"] else ("", "")
+    if not file or not function:
+        raise InputError("flow: must be a file and a function of it, such as flows.py:retrain")
     path = Path(file)
     try:
         parameters = flow_parameters(path, function)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from installed import EXAMPLE, Platform, Rest, read_rows
+from installed import EXAMPLE, ROOT, Platform, Rest, read_rows
 
 LOOP = "phishing-loop"
 ROWS = 600
@@ -49,7 +50,7 @@ class Asking:
 def declared(*models: str) -> list[str]:
     """Arguments by which the site declares these, and the archive doesn't wait for long."""
     paths = [str(EXAMPLE / model) for model in models]
-    return ["-e", json.dumps({"mlops_models": paths, "drift_detector_archive_seconds": 5})]
+    return ["-e", json.dumps({"mlops_models": paths, "mlops_loop": True, "drift_detector_archive_seconds": 5})]
 
 
 def told(platform: Platform, path: str, body: Any = None, service: str = "lifecycle") -> dict[str, Any]:
@@ -76,7 +77,7 @@ def until(holds: Callable[[], Any], what: Callable[[], object]) -> Any:
     return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def loop(platform: Platform) -> Iterator[Rest]:
     """The model that is retrained, as it was declared; it goes afterwards, its versions stay in the registry."""
     done = platform.playbook(*declared("model.yml", "loop.yml"))
@@ -126,3 +127,17 @@ def test_the_loop_closes_by_itself(platform: Platform, loop: Rest) -> None:
     )
     served = [one["version"] for one in told(platform, f"/v1/served?model={LOOP}")["served"]]
     assert served[:2] == [now["serves"], "1"]
+
+
+def test_the_controller_does_what_it_must(platform: Platform, loop: Rest) -> None:
+    names = ("lifecycle_admin_password", "lifecycle_alerts_password", "mlflow_admin_password")
+    gateway = platform.gateway
+    command = [sys.executable, str(ROOT / "tests/conformance/lifecycle.py"), f"--token=loop-{time.time():.0f}"]
+    command += ["--model=phishing", f"--namespace={platform.name}", f"--url={gateway.url}"]
+    command += [f"--address={gateway.address}", f"--ca={gateway.ca}"]
+    given = {name.upper(): platform.secrets[f"secrets.{name}"] for name in names}
+    done = subprocess.run(
+        command, env={**os.environ, **given}, capture_output=True, text=True, timeout=900, check=False
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
