@@ -127,7 +127,7 @@ def test_other_detectors_are_a_reason_to_train_again(watched: dict[str, Any], tm
         (
             {"retraining": {"action": "notify", "on": [{"drift": True}], "promotion": "manual"}},
             ["mlflow", "kafka", "drift_detector"],
-            "mlops_models[0].retraining: needs lifecycle; add it",
+            "mlops_models[0].retraining: needs the lifecycle controller; set mlops_loop: true",
         ),
         ({"drift": None, "records": {}}, ["mlflow"], "mlops_models[0].records: needs kafka; add it"),
         ({"drift": None, "records": {}}, ["mlflow", "kafka"], ""),
