@@ -149,7 +149,10 @@ def test_a_header_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         unpack(path, tmp_path / "code")
 
 
-@pytest.mark.parametrize("body", [b"", b"no archive", gzip.compress(b"no tar", mtime=0), gzip.compress(b"x" * 4000)[:-9]])
+NO_TAR, HALF = gzip.compress(b"no tar", mtime=0), gzip.compress(b"x" * 4000, mtime=0)[:-9]
+
+
+@pytest.mark.parametrize("body", [b"", b"no archive", NO_TAR, HALF], ids=["empty", "text", "no tar", "half"])
 def test_what_is_no_archive_is_refused(tmp_path: Path, body: bytes) -> None:
     (tmp_path / "archive").write_bytes(body)
     try:
