@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from mlops_runtime.contracts.digest import TAG as SHA256_TAG
 from mlops_runtime.contracts.digest import digest_of_files
 from mlops_runtime.contracts.mlflow import MlflowError, safe
 from mlops_runtime.pipelines.access import Access, tags_of
@@ -19,7 +20,6 @@ from mlops_runtime.pipelines.errors import MissingDataset, TamperedDataset, Unfi
 from mlops_runtime.pipelines.rows import INDEX, from_file, identified, together
 
 MANIFEST: Final = "datasets/manifest.json"
-SHA256_TAG: Final = "mlops.sha256"
 DATASETS_TAG: Final = "mlops.datasets"
 """Of a version that a pipeline made: JSON, the datasets' hashes by name."""
 CONTEXT_TAG: Final = "mlflow.data.context"

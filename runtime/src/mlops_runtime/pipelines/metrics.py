@@ -80,7 +80,7 @@ def metric(name: str, function: Function | None = None, *, lower_is_better: bool
     return Metric(name, score, name in LOWER)
 
 
-class _Classes(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class _Classes(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without types
     """Answers that were given, as a classifier of the places of its rows."""
 
     def __init__(self, classes: Array, known: Array, predicted: Array, probabilities: Array | None) -> None:
@@ -101,7 +101,7 @@ class _Classes(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._probabilities[places]
 
 
-class _Values(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class _Values(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without types
     """The same of numbers."""
 
     def __init__(self, known: Array, predicted: Array) -> None:

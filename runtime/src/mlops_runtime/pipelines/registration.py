@@ -202,7 +202,7 @@ def _create(access: Access, run_id: str, model_id: str, candidate: Candidate, ta
     while made.get("status", "READY") == "PENDING_REGISTRATION":
         if time.monotonic() > deadline:
             raise PipelineError(f"version {version} of {candidate.name} wasn't ready within 60 s")
-        time.sleep(0.5)
+        time.sleep(0.5)  # MLflow tells nobody when it is ready: it is asked again until then
         made = access.mlflow.version(candidate.name, version)
     first = find(access, candidate.name, candidate.episode)
     if first and first != version:  # another attempt of the same episode was as quick
