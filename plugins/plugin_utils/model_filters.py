@@ -70,7 +70,10 @@ def _unserved(one: Declared, components: Sequence[str]) -> list[str]:
     needed = {"drift": ["kafka", "drift_detector"]} if one.spec.drift else {}
     if one.spec.records and not one.spec.drift:
         needed = {"records": ["kafka"]}
-    unheard = [f"{one.path}.retraining: needs the lifecycle controller; set mlops_loop: true, or take retraining away"]
+    unheard = [
+        f"{one.path}.retraining: needs the lifecycle controller; take mlops_loop: false away, add lifecycle to "
+        "mlops_components, or take retraining away"
+    ]
     return (unheard if one.spec.retraining and "lifecycle" not in components else []) + [
         f"{one.path}.{key}: needs {' and '.join(missing)}; add {'it' if len(missing) == 1 else 'them'} to "
         f"mlops_components, or take {key} away"

@@ -50,7 +50,7 @@ class Asking:
 def declared(*models: str) -> list[str]:
     """Arguments by which the site declares these, and the archive doesn't wait for long."""
     paths = [str(EXAMPLE / model) for model in models]
-    return ["-e", json.dumps({"mlops_models": paths, "mlops_loop": True, "drift_detector_archive_seconds": 5})]
+    return ["-e", json.dumps({"mlops_models": paths, "drift_detector_archive_seconds": 5})]
 
 
 def told(platform: Platform, path: str, body: Any = None, service: str = "lifecycle") -> dict[str, Any]:

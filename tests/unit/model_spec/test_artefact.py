@@ -127,7 +127,7 @@ def test_other_detectors_are_a_reason_to_train_again(watched: dict[str, Any], tm
         (
             {"retraining": {"action": "notify", "on": [{"drift": True}], "promotion": "manual"}},
             ["mlflow", "kafka", "drift_detector"],
-            "mlops_models[0].retraining: needs the lifecycle controller; set mlops_loop: true",
+            "mlops_models[0].retraining: needs the lifecycle controller; take mlops_loop: false away",
         ),
         ({"drift": None, "records": {}}, ["mlflow"], "mlops_models[0].records: needs kafka; add it"),
         ({"drift": None, "records": {}}, ["mlflow", "kafka"], ""),
