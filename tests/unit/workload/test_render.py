@@ -161,11 +161,11 @@ def test_no_secret_in_what_is_sent() -> None:
     assert secret_hash("a", "x") != secret_hash("a", "y") != secret_hash("b", "y")
 
 
-def test_an_old_engine_asks_as_often_as_startup_wants() -> None:
+def test_an_old_engine_asks_twice_as_often_as_liveness_wants() -> None:
     """It has one interval: failures still count as long as liveness says."""
     probes = {"liveness": {"tcp": {"port": "http"}, "interval": 10, "retries": 3}, "startup": {"interval": 2}}
     old = rendered({**SERVER, "probes": probes}).spec["TaskTemplate"]["ContainerSpec"]["Healthcheck"]
-    assert (old["Interval"], old["Retries"]) == (2 * 10**9, 15) and "StartInterval" not in old
+    assert (old["Interval"], old["Retries"]) == (5 * 10**9, 6) and "StartInterval" not in old
     site = dataclasses.replace(SITE, traits=Traits(api=(1, 44)))
     new = rendered({**SERVER, "probes": probes}, site).spec["TaskTemplate"]["ContainerSpec"]["Healthcheck"]
     assert (new["Interval"], new["Retries"], new["StartInterval"]) == (10 * 10**9, 3, 2 * 10**9)

@@ -22,6 +22,7 @@ NAME_LIMIT = 63  # of a service: it is a DNS label
 OBJECT_NAME_LIMIT = 64  # of a config and a secret
 CONFIG_LIMIT = 1000 * 1024
 SECRET_LIMIT = 500 * 1024
+OFTENER_AT_MOST = 2
 GPU = "gpu"
 
 NAMESPACE = "mlops.namespace"
@@ -380,9 +381,11 @@ def _healthcheck(workload: Workload, traits: Traits, problems: list[str], at: st
         if traits.api >= (1, 44):
             check["StartInterval"] = _ns(startup.interval)
         elif startup.interval < interval:
-            # One interval for both here: ask as often as startup wants, fail after as long as liveness wants.
-            retries = math.ceil(retries * interval / startup.interval)
-            interval = startup.interval
+            # One interval for both here, and each check is a new process for ever: towards what startup wants, but
+            # at most twice as often as liveness wants. It fails after as long as liveness wants.
+            both = max(startup.interval, interval / OFTENER_AT_MOST)
+            retries = math.ceil(retries * interval / both)
+            interval = both
     return {**check, "Interval": _ns(interval), "Timeout": _ns(timeout), "Retries": retries}
 
 
