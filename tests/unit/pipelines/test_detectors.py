@@ -25,7 +25,7 @@ WORDS = ["brickface", "foliage", "grass", "sky"]
 
 
 def data(classes: list[Any], missing: Any = None, strange: Any = None) -> Data:
-    """Rows whose first number says what they are; the newest slice lacks a class, or has one that is in no other part."""
+    """Rows whose first number says what they are; the newest slice lacks a class, or has one that no other part has."""
     draw = np.random.default_rng(0)
     frames = []
     for rows in (600, 200, 200, 200):

@@ -88,8 +88,8 @@ def fit(
     `names`: of an array's columns, or those of a table to take, in the model's order. `categorical`: columns that are
     categories although they hold numbers; columns of texts are, anyway. `preprocessing`: the step that made the rows of
     `data`, where the model's inputs aren't tabular. `outputs`: the model's answers, shape (n,) or (n, k), to rows that
-    it was not trained on, with `labels` where they are known: `output_detectors` then watch how it answers. `classes`: the
-    model's, in the order of its probabilities (scikit-learn's `classes_`); without them they are those among the labels.
+    it was not trained on, with `labels` where they are known: `output_detectors` then watch how it answers. `classes`:
+    the model's, in the order of its probabilities (scikit-learn's `classes_`); else they are those among the labels.
     `performance`: parameters of the watch on how well it does (performance/monitor.py), {} for the usual ones; it needs
     the outputs' labels.
     Raises UnfitData, UnfitReference, ValueError.

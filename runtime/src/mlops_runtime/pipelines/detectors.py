@@ -75,7 +75,7 @@ def _fit(
         answers = challenger(tested[data.features])
         given = answers.probabilities if chances and answers.probabilities is not None else answers.predicted
         known = set(map(class_name, answers.classes))
-        # Of many classes the newest slice may lack some, and may have one that is new to the model: nothing to learn of.
+        # Of many classes the newest slice may lack some; of one that is new to the model there is nothing to learn.
         told = [not known or class_name(label) in known for label in tested[data.target]]
         watched = {
             "outputs": given[told],
