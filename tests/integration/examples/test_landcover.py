@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,24 +13,10 @@ from typing import Any
 import pytest
 from ansible_collections.mlops.onprem.plugins.module_utils._model_spec.local import tree_digest
 from ansible_collections.mlops.onprem.plugins.plugin_utils.model_filters import model_plan, model_problems
-from conftest import EXAMPLE, ROOT, train
+from checkout import EXAMPLE, ROOT, copy_to, python_of, run, train
 from recorded_platform import PASSWORD, READINGS, RecordedPlatform
 
 HERE = Path(__file__).resolve().parent
-Python = Callable[[Path], Path]
-
-
-def run(command: list[Any], **env: str) -> str:
-    done = subprocess.run(
-        [str(part) for part in command],
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
 
 
 # Training
@@ -51,8 +35,7 @@ def test_training_makes_what_is_declared(example: Path) -> None:
 
 
 def test_training_again_makes_the_same(example: Path, tmp_path: Path) -> None:
-    code = tmp_path / "landcover"
-    shutil.copytree(EXAMPLE, code, ignore=shutil.ignore_patterns("build", "__pycache__"))
+    code = copy_to(tmp_path / "landcover")
     train(code)
     assert tree_digest(code / "build") == tree_digest(example / "build")
 
@@ -61,8 +44,8 @@ def test_training_again_makes_the_same(example: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def searched(example: Path, python: Python) -> dict[str, Any]:
-    flow_python = python(ROOT / "images/pipelines/requirements.txt")
+def searched(example: Path) -> dict[str, Any]:
+    flow_python = python_of(ROOT / "images/pipelines/requirements.txt")
     path = os.pathsep.join(map(str, (ROOT / "runtime/src", ROOT / "plugins/module_utils")))
     told = run([flow_python, HERE / "searching.py", example, 6, 2], PYTHONPATH=path, PREFECT_LOGGING_LEVEL="ERROR")
     found: dict[str, Any] = json.loads(told.splitlines()[-1])
@@ -91,7 +74,7 @@ def test_the_search_ends_with_the_best_of_them(searched: dict[str, Any]) -> None
 
 
 @pytest.fixture
-def seen(example: Path, python: Python, platform: RecordedPlatform, tmp_path: Path) -> Callable[..., Any]:
+def seen(example: Path, platform: RecordedPlatform, tmp_path: Path) -> Callable[..., Any]:
     def look(**more: str) -> Any:
         (tmp_path / "password").write_text(PASSWORD + "\n")
         given = {
@@ -102,7 +85,7 @@ def seen(example: Path, python: Python, platform: RecordedPlatform, tmp_path: Pa
             "HOME": str(tmp_path),
         }
         # The page itself, where what it shares with others lies beside it.
-        page = [python(EXAMPLE / "requirements-page.txt"), HERE / "page_seen.py", EXAMPLE / "page.py"]
+        page = [python_of(EXAMPLE / "requirements-page.txt"), HERE / "page_seen.py", EXAMPLE / "page.py"]
         return json.loads(run(page, **{**given, **more}).splitlines()[-1])
 
     return look
