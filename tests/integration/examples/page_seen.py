@@ -15,7 +15,7 @@ def seen(page: AppTest) -> dict[str, Any]:
     return {
         "exceptions": [one.message for one in page.exception],
         "answers": [[one.label, one.value] for one in page.metric],
-        "charts": len(page.get("arrow_vega_lite_chart")) + len(page.get("vega_lite_chart")),
+        "charts": len(page.get("vega_lite_chart")),
         "errors": [one.value for one in page.error],
         "warnings": [one.value for one in page.warning],
         "successes": [one.value for one in page.success],

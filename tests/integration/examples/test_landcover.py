@@ -47,14 +47,14 @@ def test_training_again_makes_the_same(example: Path, tmp_path: Path) -> None:
 def searched(example: Path) -> dict[str, Any]:
     flow_python = python_of(ROOT / "images/pipelines/requirements.txt")
     path = os.pathsep.join(map(str, (ROOT / "runtime/src", ROOT / "plugins/module_utils")))
-    told = run([flow_python, HERE / "searching.py", example, 6, 2], PYTHONPATH=path, PREFECT_LOGGING_LEVEL="ERROR")
+    told = run([flow_python, HERE / "searching.py", example, 4, 2], PYTHONPATH=path, PREFECT_LOGGING_LEVEL="ERROR")
     found: dict[str, Any] = json.loads(told.splitlines()[-1])
     return found
 
 
 def test_the_flow_searches_two_trials_at_a_time(searched: dict[str, Any]) -> None:
     runs = searched["runs"]
-    assert len(runs) == 6 and {one["status"] for one in runs} == {"FINISHED"}
+    assert len(runs) == 4 and {one["status"] for one in runs} == {"FINISHED"}
     assert searched["flow"] == "retrain" and searched["fits at once"] == 2
     for first, second in zip(runs[::2], runs[1::2], strict=True):
         assert max(first["begun"], second["begun"]) < min(first["ended"], second["ended"]), (

@@ -63,7 +63,7 @@ def test_the_checks_are_those_that_there_are() -> None:
 
 def test_nothing_is_deployed_at_github_that_has_not_passed() -> None:
     template = github()
-    triggers = template[True]  # YAML 1.1 reads `on` so
+    triggers = template["on"]
     assert set(triggers) == {"push", "pull_request"} and triggers["push"] == {"branches": ["main"]}
     test, deploy = template["jobs"]["test"], template["jobs"]["deploy"]
     assert deploy["needs"] == "test"
