@@ -24,7 +24,7 @@ def seen(page: AppTest) -> dict[str, Any]:
     }
 
 
-page = AppTest.from_file(sys.argv[1], default_timeout=120).run()
+page = AppTest.from_file(sys.argv[1], default_timeout=600).run()
 first = seen(page)
 if page.slider:
     page.slider[0].set_value(0.4).run()

@@ -22,7 +22,7 @@ PASSWORD = "of-prometheus"
 CLASSES = ["brickface", "cement", "foliage", "grass", "path", "sky", "window"]
 BY_DAY = [0.0, 0.05, 0.0, 0.0, 0.0, 0.95, 0.0]
 AT_DUSK = [0.0, 0.4, 0.1, 0.0, 0.1, 0.0, 0.4]
-DARK = 60
+DARK = 15
 """Of an intensity: what is below is answered as at dusk."""
 
 
