@@ -152,6 +152,7 @@ def stages() -> list[Stage]:
         *integration("drift_alibi", by_name="it builds an image of a gigabyte"),
         *integration("lifecycle", lane="beds", by_name="it needs PostgreSQL's programs (apt-get install postgresql)"),
         *integration("pipelines", lane="beds", by_name="it has yet to be run as a whole beside the others"),
+        *integration("examples", lane="beds", by_name="it makes environments of five locks, two gigabytes together"),
         Stage("unit-py3.13", [sys.executable, "tests/other_python.py", "3.13"], "beds", timeout=2400),
         Stage("benchmark-serving", [sys.executable, "tests/benchmark/serving.py"], ALONE),
         *(

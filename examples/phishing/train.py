@@ -3,7 +3,7 @@
 """Trains a classifier of phishing pages and fits what watches it; saves both with its train and test sets.
 
 The same files at each run. Which detectors are fitted says the declaration (model.yml), by way of MLOPS_DETECTORS;
-the library that fits them is this collection's.
+the library that fits them, and saves the model, is this collection's (mlops_runtime).
 
 The data are river's Phishing: 1,250 web pages, nine features with values 0, 0.5 and 1, and whether it was phishing
 (Abdelhamid, Ayesh, Thabtah: Phishing detection based Associative Classification data mining, 2014).
@@ -13,24 +13,17 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import json
 import logging
 import os
-import re
-import shutil
-import uuid
-import zipfile
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
-import mlflow.sklearn
 import numpy as np
 import pandas as pd
-from mlflow.models import Model
 from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import ColSpec, Schema, TensorSpec
+from mlops_runtime.pipelines import saving
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, roc_auc_score
 from sklearn.model_selection import train_test_split
@@ -39,8 +32,6 @@ from sklearn.preprocessing import OneHotEncoder
 
 TARGET = "is_phishing"
 SEED = 2024
-MADE = "2024-01-01T00:00:00Z"
-RUNS_WITH = ("mlflow-skinny", "scikit-learn", "skops")
 
 
 def load() -> pd.DataFrame:
@@ -75,25 +66,14 @@ def save(model: Pipeline, train: pd.DataFrame, metrics: dict[str, float], path: 
         inputs=Schema([ColSpec("double", name) for name in table.columns]),
         outputs=Schema([TensorSpec(np.dtype("float64"), (-1, 2))]),
     )
-    # A model's id and date would differ at each training: here they follow from what the model was made of.
-    digest = hashlib.sha256(train.to_csv(index=False).encode() + repr(model).encode()).hexdigest()
-    shutil.rmtree(path, ignore_errors=True)
-    mlflow.sklearn.save_model(
+    saving.save(
         model,
         path,
-        mlflow_model=Model(
-            model_uuid=uuid.UUID(digest[:32]).hex, utc_time_created=MADE.replace("T", " ").removesuffix("Z")
-        ),
-        serialization_format="skops",
         signature=signature,
         input_example=table.head(2),
-        pip_requirements=[f"{name}=={version(name)}" for name in RUNS_WITH],
+        made_of=train.to_csv(index=False).encode(),
         metadata={"metrics": metrics, "classes": ["legitimate", "phishing"]},
     )
-    make_reproducible(path / "model.skops")
-    saved = Model.load(path)
-    saved.model_size_bytes = sum(file.stat().st_size for file in path.iterdir() if file.name != "MLmodel")
-    saved.save(str(path / "MLmodel"))
 
 
 def watch(model: Pipeline, train: pd.DataFrame, test: pd.DataFrame, path: Path, name: str) -> list[str]:
@@ -115,29 +95,8 @@ def watch(model: Pipeline, train: pd.DataFrame, test: pd.DataFrame, path: Path, 
         performance={"window": 200},
         seed=SEED,
     )
-    write(replace(fitted, created=MADE), path)
+    write(replace(fitted, created=saving.MADE), path)
     return [*(detector.name for detector in fitted.detectors), "performance"]
-
-
-def make_reproducible(archive: Path) -> None:
-    """skops names objects by their addresses in memory and dates its files: number them instead, and drop the dates."""
-    numbers: dict[str, str] = {}
-
-    def number(address: re.Match[str]) -> str:
-        return numbers.setdefault(address.group(), str(len(numbers) + 1))
-
-    with zipfile.ZipFile(archive) as old:
-        schema = re.sub(r"\b\d{10,}\b", number, old.read("schema.json").decode())
-        arrays = {
-            numbers[name.removesuffix(".npy")] + ".npy": old.read(name)
-            for name in old.namelist()
-            if name != "schema.json"
-        }
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as new:
-        for name, data in {"schema.json": schema.encode(), **dict(sorted(arrays.items()))}.items():
-            new.writestr(zipfile.ZipInfo(name), data)
-    archive.write_bytes(content.getvalue())
 
 
 def main() -> None:

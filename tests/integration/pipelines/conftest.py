@@ -7,11 +7,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
-import os
 import signal
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
 
-from stand import ADMIN, EXAMPLE, PASSWORD, ROOT, Mlflow, Site, pipelines_python  # noqa: E402 - found only now
+from stand import ADMIN, EXAMPLE, PASSWORD, Mlflow, Site, pipelines_python, trained  # noqa: E402 - found only now
 
 
 @pytest.fixture(scope="session")
@@ -38,17 +36,12 @@ def python() -> Path:
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory, python: Path) -> Path:
-    """The example as `bin/site` trains it, by what its flow runs with."""
-    folder = tmp_path_factory.mktemp("build")
-    given = {"PYTHONPATH": str(ROOT / "runtime" / "src"), "MLOPS_DETECTORS": '["ewma", "rff"]'}
-    command = [python, EXAMPLE / "train.py", "--output", folder]
-    subprocess.run(command, env={**os.environ, **given}, check=True, timeout=600)
-    return folder
+    return trained(EXAMPLE, python, tmp_path_factory.mktemp("build"))
 
 
 @pytest.fixture(scope="session")
-def site(mlflow_server: Any, build: Path) -> Site:
-    def call(name: str, /, **args: Any) -> dict[str, Any]:
+def call(mlflow_server: Any) -> Callable[..., dict[str, Any]]:
+    def run(name: str, /, **args: Any) -> dict[str, Any]:
         """Run one of the collection's modules as Ansible does, in this process."""
         given = {"tracking_uri": mlflow_server.uri, "username": ADMIN, "password": PASSWORD}
         given |= {"_ansible_remote_tmp": str(mlflow_server.directory)}
@@ -69,6 +62,11 @@ def site(mlflow_server: Any, build: Path) -> Site:
         assert not result.get("failed"), result
         return result
 
+    return run
+
+
+@pytest.fixture(scope="session")
+def site(mlflow_server: Any, build: Path, call: Callable[..., dict[str, Any]]) -> Site:
     return Site(mlflow_server, build, call)
 
 

@@ -23,7 +23,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 SERVERS = ROOT / "tests" / "servers"
-EXAMPLE = ROOT / "examples" / "phishing"
+EXAMPLES = ROOT / "examples"
+EXAMPLE = EXAMPLES / "phishing"
 sys.path[:0] = [str(ROOT / "runtime" / "src"), str(ROOT / "plugins" / "module_utils"), str(ROOT / ".collections")]
 sys.path.append(str(SERVERS))  # behind the libraries mlflow and prefect, which are meant where they are imported
 
@@ -58,6 +59,14 @@ def pipelines_python() -> Path:
     command = [ROOT / "bin" / "python-env", "pipelines"]
     made = subprocess.run(command, env=given, stdout=subprocess.PIPE, text=True, check=True, timeout=900)
     return Path(made.stdout.strip()) / "bin" / "python"
+
+
+def trained(example: Path, python: Path, folder: Path) -> Path:
+    """An example as `bin/site` trains it, by what its flow runs with."""
+    given = {"PYTHONPATH": str(ROOT / "runtime" / "src"), "MLOPS_DETECTORS": '["ewma", "rff"]'}
+    command = [python, example / "train.py", "--output", folder]
+    subprocess.run(command, env={**os.environ, **given}, check=True, timeout=600)
+    return folder
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 120, what: object = "") -> Any:
@@ -128,14 +137,15 @@ class Model:
         """Archives rows as requests of this moment, in their order, and what they really were as their labels."""
         start = datetime.now(UTC)
         records, labels = [], []
-        features = [name for name in rows.columns if name != TARGET]
+        target, classes = self.site.target, self.site.train[self.site.target].nunique()
+        features = [name for name in rows.columns if name != target]
         for place, values in enumerate(rows.to_dict("records")):
             when = start + timedelta(microseconds=place)
             record = {
                 "schema": 1, "model": self.name, "version": "1", "id": f"id-{first + place}", "ts": when.isoformat(),
-                "names": features, "X": [[values[name] for name in features]], "Y": [[0.5, 0.5]],
+                "names": features, "X": [[values[name] for name in features]], "Y": [[1 / classes] * classes],
             }  # fmt: skip
-            label = {"id": record["id"], "y": [values[TARGET]], "ts": when.isoformat()}
+            label = {"id": record["id"], "y": [values[target]], "ts": when.isoformat()}
             for messages, document in ((records, record), (labels, label)):
                 time = int(when.timestamp() * 1000)
                 messages.append(Message(first + place, record["id"].encode(), json.dumps(document).encode(), time))
@@ -147,10 +157,19 @@ class Model:
 class Site:
     """One MLflow, the trained example, and what is made of both."""
 
-    def __init__(self, mlflow: Any, build: Path, call: Callable[..., dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        mlflow: Any,
+        build: Path,
+        call: Callable[..., dict[str, Any]],
+        example: Path = EXAMPLE,
+        target: str = TARGET,
+    ) -> None:
         self.mlflow = mlflow
         self.build = build
         self.call = call
+        self.example = example
+        self.target = target
         self.client = Client(Tracking(mlflow.uri, ADMIN, PASSWORD))
 
     @property
@@ -172,7 +191,7 @@ class Site:
     def model(self, *, datasets: bool = True, drift: bool = True, **retraining: Any) -> Model:
         """The example with these words on retraining, registered by the collection's own modules."""
         name = f"m-{uuid.uuid4().hex[:10]}"
-        declared = yaml.safe_load((EXAMPLE / "model.yml").read_text())
+        declared = yaml.safe_load((self.example / "model.yml").read_text())
         gate = {"metric": "f1", "maximum_loss": 0.1}
         declared |= {"name": name, "retraining": {"flow": "flows.py:retrain", "on": [{"drift": True}], "gate": gate}}
         declared["retraining"] |= retraining

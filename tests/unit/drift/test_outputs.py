@@ -32,6 +32,30 @@ def test_what_a_model_answers_is_seen_from_training(predictions: list, labels: l
     assert Outputs.from_manifest(outputs.to_manifest()) == outputs
 
 
+@pytest.mark.parametrize(
+    ("predictions", "labels", "classes", "expected"),
+    [
+        # The labels lack "sky"; without the classes these would be three values of a regression.
+        (
+            [[0.2, 0.5, 0.3]],
+            ["grass", "path"],
+            ["grass", "path", "sky"],
+            ("probabilities", ("grass", "path", "sky"), 3),
+        ),
+        # As a model orders classes that are texts: "10" before "9".
+        ([[0.2, 0.5, 0.3]], ["9"], ["10", "9", "a"], ("probabilities", ("10", "9", "a"), 3)),
+        ([[0.2, 0.5, 0.3]], [3], np.array([1, 2, 3]), ("probabilities", ("1", "2", "3"), 3)),
+        ([[0.9]], [1, 1], [0, 1], ("probabilities", ("0", "1"), 1)),
+        (["path", "path"], ["path", "path"], ["grass", "path", "sky"], ("label", ("grass", "path", "sky"), 1)),
+        (np.array([3, 3]), [3, 3], [1, 2, 3], ("label", ("1", "2", "3"), 1)),
+    ],
+)
+def test_of_the_models_classes_the_labels_may_lack_some(
+    predictions: list, labels: list, classes: list, expected: tuple
+) -> None:
+    assert Outputs.infer(predictions, labels, classes) == Outputs(*expected)
+
+
 def test_probabilities_are_watched_with_the_class_they_name() -> None:
     three = Outputs("probabilities", ("a", "b", "c"), 3)
     assert [feature.name for feature in three.features] == ["probability_a", "probability_b", "probability_c", "class"]

@@ -78,6 +78,7 @@ def fit(
     preprocessing: Preprocessing | None = None,
     outputs: Sequence[Any] | None = None,
     labels: Sequence[Any] = (),
+    classes: Sequence[Any] = (),
     output_detectors: Iterable[object] = ("ewma",),
     performance: Parameters | None = None,
     seed: int = 0,
@@ -87,7 +88,8 @@ def fit(
     `names`: of an array's columns, or those of a table to take, in the model's order. `categorical`: columns that are
     categories although they hold numbers; columns of texts are, anyway. `preprocessing`: the step that made the rows of
     `data`, where the model's inputs aren't tabular. `outputs`: the model's answers, shape (n,) or (n, k), to rows that
-    it was not trained on, with `labels` where they are known: `output_detectors` then watch how it answers.
+    it was not trained on, with `labels` where they are known: `output_detectors` then watch how it answers. `classes`:
+    the model's, in the order of its probabilities (scikit-learn's `classes_`); else they are those among the labels.
     `performance`: parameters of the watch on how well it does (performance/monitor.py), {} for the usual ones; it needs
     the outputs' labels.
     Raises UnfitData, UnfitReference, ValueError.
@@ -98,15 +100,15 @@ def fit(
     twice = sorted({one.name for one in declared if sum(other.name == one.name for other in declared) > 1})
     if twice:
         raise ValueError(f"two detectors are named {', '.join(twice)}: give them a name each")
-    classes = [detector_class(one.kind) for one in declared]
+    kinds = [detector_class(one.kind) for one in declared]
     if preprocessing is not None and names is None:
         names = [feature.name for feature in preprocessing.features]
     schema, rows = reference(data, names, categorical)
     inputs = Reference(rows, schema.features, seed)
-    fitted = [_fitted(one, found, inputs, False) for one, found in zip(declared, classes, strict=True)]
+    fitted = [_fitted(one, found, inputs, False) for one, found in zip(declared, kinds, strict=True)]
     answers = None
     if outputs is not None:
-        answers = Outputs.infer(outputs, labels)
+        answers = Outputs.infer(outputs, labels, classes)
         answered = answers.rows(answers.scores_many(outputs))
         for item in output_detectors:
             one = Declaration.parse(item)

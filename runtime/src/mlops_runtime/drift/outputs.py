@@ -122,24 +122,26 @@ class Outputs:
         return cls(str(manifest["kind"]), tuple(map(str, manifest.get("classes", ()))), int(manifest.get("width", 1)))
 
     @classmethod
-    def infer(cls, predictions: Sequence[Any], labels: Sequence[Any] = ()) -> Outputs:
+    def infer(cls, predictions: Sequence[Any], labels: Sequence[Any] = (), classes: Sequence[Any] = ()) -> Outputs:
         """From answers of the training, shape (n,) or (n, k), and their labels where there are any.
+
+        Where the model's `classes` are known, they and their order are taken: of many, few labels may lack some.
 
         Labels that are numbers with a fraction, or of very many values, are a regression's. Answers with one column for
         each class, or one column in [0, 1] beside two classes, are probabilities.
         """
         width = len(predictions[0]) if isinstance(predictions[0], list | tuple | np.ndarray) else 1
         first = [row[0] if isinstance(row, list | tuple | np.ndarray) else row for row in predictions]
-        known = {class_name(value) for value in labels}
-        classes = tuple(sorted(known, key=class_order))
-        as_classes = 2 <= len(classes) <= MOST_CLASSES and all(map(is_class, labels))
-        if as_classes and width == len(classes):
-            return cls("probabilities", classes, width)
+        known = {class_name(value) for value in (classes if len(classes) else labels)}
+        names = tuple(map(class_name, classes)) if len(classes) else tuple(sorted(known, key=class_order))
+        as_classes = len(classes) > 0 or (2 <= len(names) <= MOST_CLASSES and all(map(is_class, labels)))
+        if as_classes and width == len(names):
+            return cls("probabilities", names, width)
         if width == 1 and all(map(is_class, first)) and (as_classes or any(isinstance(value, str) for value in first)):
             together = known | {class_name(value) for value in first}
             return cls("label", tuple(sorted(together, key=class_order)))
-        if as_classes and width == 1 and len(classes) == 2 and all(0 <= float(value) <= 1 for value in first):
-            return cls("probabilities", classes, 1)
+        if as_classes and width == 1 and len(names) == 2 and all(0 <= float(value) <= 1 for value in first):
+            return cls("probabilities", names, 1)
         return cls("value", (), width)
 
 

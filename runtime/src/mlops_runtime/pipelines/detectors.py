@@ -15,6 +15,7 @@ from _model_spec.drift import Drift
 from mlops_runtime.contracts.digest import file_digest
 from mlops_runtime.drift.artefact import MANIFEST
 from mlops_runtime.drift.fitting import fit
+from mlops_runtime.drift.outputs import class_name
 from mlops_runtime.drift.protocol import UnfitReference
 from mlops_runtime.pipelines.answers import Predictor
 from mlops_runtime.pipelines.holdout import Data
@@ -31,6 +32,7 @@ def fit_detectors(
     data: Data,
     directory: Path,
     *,
+    chances: bool = True,
     performance: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> None:
@@ -39,15 +41,16 @@ def fit_detectors(
     The reference is the new rows, holdout included, and the performance that of the newest slice: what came before the
     drift would raise the same alarm again. Where those are too few for what is declared, all rows and the whole holdout
     are taken. Performance is watched where the declaration says that labels arrive; `performance` has its parameters.
+    `chances`: whether it serves probabilities, where it has them, or the class.
     Raises UnfitReference, UnfitData, ValueError.
     """
     recent = together([data.recent, data.new])
     try:
-        _fit(drift, model, challenger, data, recent, data.new, directory, performance, seed)
+        _fit(drift, model, challenger, data, recent, data.new, directory, chances, performance, seed)
     except UnfitReference as error:
         log.warning("The new rows are too few to watch against, so all rows are taken: %s", error)
         everything, both = together([data.train, data.old, data.new]), together([data.old, data.new])
-        _fit(drift, model, challenger, data, everything, both, directory, performance, seed)
+        _fit(drift, model, challenger, data, everything, both, directory, chances, performance, seed)
 
 
 def sha256_of(directory: Path) -> str:
@@ -63,16 +66,21 @@ def _fit(
     reference: pd.DataFrame,
     tested: pd.DataFrame,
     directory: Path,
+    chances: bool,
     performance: Mapping[str, Any] | None,
     seed: int,
 ) -> None:
     watched: dict[str, Any] = {}
     if drift.labels:
         answers = challenger(tested[data.features])
-        given = answers.predicted if answers.probabilities is None else answers.probabilities
+        given = answers.probabilities if chances and answers.probabilities is not None else answers.predicted
+        known = set(map(class_name, answers.classes))
+        # Of many classes the newest slice may lack some; of one that is new to the model there is nothing to learn.
+        told = [not known or class_name(label) in known for label in tested[data.target]]
         watched = {
-            "outputs": given,
-            "labels": tested[data.target].tolist(),
+            "outputs": given[told],
+            "labels": tested[data.target][told].tolist(),
+            "classes": answers.classes,
             "output_detectors": [],
             "performance": dict(performance or {}),
         }

@@ -277,6 +277,7 @@ class Retraining:
                 self.load(challenger),
                 data,
                 drift,
+                chances=self.spec.model_class is not None or self.spec.method == "predict_proba",
                 performance=performance,
                 seed=self.seed,
             )
