@@ -55,7 +55,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             present = info["digests"]
         to_make = missing(site.table, wanted, known, present, rebuild=rebuild)
         if site.source == "build" and not self._task.check_mode:
-            self._refuse_unreachable(site, [item for item in to_make if item.how == "pull"], arguments, task_vars or {})
+            self._refuse_unreachable([item for item in to_make if item.how == "pull"], arguments, task_vars or {})
         images = {}
         for item in known:
             if item.name in wanted:
@@ -80,10 +80,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 keys += [item.key for item in site.items([name]) if item.key]
         return keys
 
-    def _refuse_unreachable(
-        self, site: Site, pulled: list[Item], arguments: dict[str, Any], task_vars: dict[str, Any]
-    ) -> None:
-        """Where images are built, those without a recipe are pulled all the same: better said now than by the engine."""
+    def _refuse_unreachable(self, pulled: list[Item], arguments: dict[str, Any], task_vars: dict[str, Any]) -> None:
+        """Where images are built, those without a recipe are pulled all the same: it is better said now."""
         if not pulled:
             return
         upstream = sorted({Reference.parse(item.upstream or "").registry for item in pulled})

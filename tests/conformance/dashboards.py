@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dashboards as files: what each panel asks, with values in the place of the variables.
 
-As a script it asks Grafana through the gateway: who has no login gets nothing, its metrics are for the inside, the dashboards
-are there, and no panel's query is refused. The password of `admin` comes in GRAFANA_ADMIN_PASSWORD. Ends with 1 where a check
-fails.
+As a script it asks Grafana through the gateway: who has no login gets nothing, its metrics are for the inside, the
+dashboards are there, and no panel's query is refused. The password of `admin` comes in GRAFANA_ADMIN_PASSWORD. Ends
+with 1 where a check fails.
 """
 
 from __future__ import annotations

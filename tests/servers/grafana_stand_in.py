@@ -410,6 +410,7 @@ def served(stand_in: StandIn) -> Iterator[str]:
                 body = b"" if text == "None" else json.dumps({"message": text}).encode()
                 body = text.encode() if text.startswith("<") else body
             self.send_response(status)
+            self.send_header("Content-Type", "text/html" if body.startswith(b"<") else "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -97,8 +97,8 @@ def unbuildable(names: Iterable[str], registries: Iterable[str]) -> str:
     names = list(names)
     return (
         f"{', '.join(names)} can't be built, only pulled, and {', '.join(registries)} doesn't answer the build host: "
-        f"name a registry that has it (images_overrides: {{{names[0]}: {{pull: registry.example.org/path:version}}}}, or "
-        "images_pull_mirror), or leave out what needs it"
+        f"name a registry that has it (images_overrides: {{{names[0]}: {{pull: registry.example.org/path:version}}}}, "
+        "or images_pull_mirror), or leave out what needs it"
     )
 
 

@@ -18,6 +18,7 @@ for folder in (Path(__file__).parent, ROOT / "tests/servers", ROOT / "tests/conf
 from ledger_job import Job  # noqa: E402 - found only now
 from postgresql import Postgresql, programs  # noqa: E402
 
+
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgresql]:
     if programs() is None:

@@ -20,7 +20,11 @@ class Job:
     def __init__(self, folder: Path, server: Postgresql) -> None:
         self.folder = folder
         (folder / "secrets").mkdir()
-        secrets = {"postgresql_admin_password": PASSWORD, "lifecycle_db_password": LEDGER, "grafana_ledger_password": READER}
+        secrets = {
+            "postgresql_admin_password": PASSWORD,
+            "lifecycle_db_password": LEDGER,
+            "grafana_ledger_password": READER,
+        }
         for name, value in secrets.items():
             (folder / "secrets" / name).write_text(value)
         for path in (ROOT / "roles/postgresql/files").iterdir():

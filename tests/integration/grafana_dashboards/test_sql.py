@@ -25,11 +25,13 @@ INSERT INTO served (model, role, version, since, until, reason) VALUES
   ('phishing', 'shadow', '2', '2026-03-01 01:00Z', '2026-03-01 02:00Z', 'tried'),
   ('landcover', 'champion', '7', '2026-03-01 01:00Z', NULL, 'first');
 INSERT INTO episodes (id, model, version, state, cause, reason, began_at, opened_at, closed_at) VALUES
-  ('{EPISODE}', 'phishing', '1', 'accepted', 'drift', 'started', '2026-03-01 02:00Z', '2026-03-01 02:00Z', '2026-03-01 03:05Z');
+  ('{EPISODE}', 'phishing', '1', 'accepted', 'drift', 'started',
+   '2026-03-01 02:00Z', '2026-03-01 02:00Z', '2026-03-01 03:05Z');
 INSERT INTO runs (episode, model, version, state, flow_run_name, began_at, ended_at) VALUES
   ('{EPISODE}', 'phishing', '1', 'completed', 'brave-otter', '2026-03-01 02:01Z', '2026-03-01 02:02:30Z');
 INSERT INTO stages (episode, stage, seconds) VALUES ('{EPISODE}', 'alert', 10), ('{EPISODE}', 'train', 90);
-INSERT INTO decisions (at, model, version, decision, reason) VALUES ('2026-03-01 02:00Z', 'phishing', '1', 'accepted', 'drift');
+INSERT INTO decisions (at, model, version, decision, reason) VALUES
+  ('2026-03-01 02:00Z', 'phishing', '1', 'accepted', 'drift');
 INSERT INTO refusals (kind, detail, times) VALUES ('alert', 'unknown model', 3);
 """
 TABLES = re.compile(r"\b(?:FROM|JOIN)\s+([a-z_]+)", re.IGNORECASE)

@@ -52,7 +52,8 @@ METRICS = {
     "password_secret": "prometheus_platform_password", "egress": [], "pages": "https://prometheus.example.org",
 }  # fmt: skip
 DATABASE = {
-    "host": "postgresql", "port": 5432, "env": {}, "configs": [], "names": {"lifecycle": "lifecycle", "grafana": "grafana"},
+    "host": "postgresql", "port": 5432, "env": {}, "configs": [],
+    "names": {"lifecycle": "lifecycle", "grafana": "grafana"},
     "users": {"grafana_ledger": "grafana_ledger", "grafana": "grafana"},
 }  # fmt: skip
 LIFECYCLE = {"url": "http://lifecycle:8080", "workload": "lifecycle", "pages": "https://lifecycle.example.org"}
@@ -90,7 +91,7 @@ class Role:
             env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
         self.said = done.stdout + done.stderr
@@ -148,8 +149,20 @@ def test_without_the_loop_and_without_drift(role: Role) -> None:
 
 def test_a_metrics_server_and_a_database_of_the_site_s_own(role: Role) -> None:
     ca = [{"path": "/etc/mlops/ca.pem", "content": "-----BEGIN CERTIFICATE-----\n"}]
-    metrics = {**METRICS, "url": "https://metrics.example.org", "workload": "", "configs": ca, "username": "", "password_secret": ""}
-    database = {**DATABASE, "host": "2001:db8::5", "configs": ca, "env": {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "x"}}
+    metrics = {
+        **METRICS,
+        "url": "https://metrics.example.org",
+        "workload": "",
+        "configs": ca,
+        "username": "",
+        "password_secret": "",
+    }
+    database = {
+        **DATABASE,
+        "host": "2001:db8::5",
+        "configs": ca,
+        "env": {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "x"},
+    }
     role.run("configure", mlops_metrics=metrics, mlops_database=database)
     held = role.grafana.api("GET", "/api/datasources/uid/mlops-metrics")
     assert held["secureJsonFields"] == {"tlsCACert": True} and held["jsonData"]["tlsAuthWithCACert"] is True

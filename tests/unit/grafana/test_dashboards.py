@@ -128,7 +128,9 @@ def test_a_dashboard_is_whole(name: str) -> None:
     for panel in shown:
         assert panel["description"].endswith("."), panel["title"]
         refs = [target["refId"] for target in panel["targets"]]
-        assert refs == sorted(set(refs)) and all(target["datasource"] == panel["datasource"] for target in panel["targets"])
+        assert refs == sorted(set(refs)) and all(
+            target["datasource"] == panel["datasource"] for target in panel["targets"]
+        )
         assert panel["type"] == "table" or panel["fieldConfig"]["defaults"].get("unit") or "timeline" in panel["type"]
     assert {one["uid"] for one in each(board, "datasource")} <= {"mlops-metrics", "mlops-ledger", "-- Grafana --"}
 
@@ -138,7 +140,11 @@ def test_panels_lie_side_by_side(name: str) -> None:
     taken: set[tuple[int, int]] = set()
     for panel in BOARDS[name]["panels"]:
         place = panel["gridPos"]
-        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
         assert place["x"] + place["w"] <= 24 and not taken & cells, panel["title"]
         taken |= cells
 
@@ -147,12 +153,18 @@ def test_panels_lie_side_by_side(name: str) -> None:
 def test_variables_are_declared(query: dashboards.Query) -> None:
     declared = {one["name"] for one in BOARDS[query.board]["templating"]["list"]}
     used = {first or second for first, second in re.findall(r"\$(?:([A-Za-z_]\w*)|\{(\w+)[^}]*\})", query.text)}
-    macros = {"__timeFilter", "__timeFrom", "__timeTo"} if query.kind == dashboards.LEDGER else {"__rate_interval", "__range"}
+    macros = (
+        {"__timeFilter", "__timeFrom", "__timeTo"}
+        if query.kind == dashboards.LEDGER
+        else {"__rate_interval", "__range"}
+    )
     assert used <= declared | macros
     assert "$" not in dashboards.promql(query, "m") if query.kind == dashboards.METRICS else True
 
 
-@pytest.mark.parametrize("query", [one for one in QUERIES if one.kind == dashboards.METRICS], ids=lambda query: query.name)
+@pytest.mark.parametrize(
+    "query", [one for one in QUERIES if one.kind == dashboards.METRICS], ids=lambda query: query.name
+)
 def test_metrics_are_known(query: dashboards.Query) -> None:
     found = promql.names(dashboards.promql(query, "m"))
     assert found.metrics and found.metrics <= KNOWN, found.metrics - KNOWN
@@ -171,7 +183,9 @@ def test_variables_ask_for_what_is_known(name: str) -> None:
 
 
 def test_names_in_an_expression() -> None:
-    found = promql.names('sum by (a, b) (rate(x:y_total{c="}",d!~"e|f"}[5m])) / on (g) group_left clamp_min(z, 1e3) or vector(0)')
+    found = promql.names(
+        'sum by (a, b) (rate(x:y_total{c="}",d!~"e|f"}[5m])) / on (g) group_left clamp_min(z, 1e3) or vector(0)'
+    )
     assert found.metrics == {"x:y_total", "z"} and found.functions == {"sum", "rate", "clamp_min", "vector"}
     assert found.grouped == {"a", "b", "g"} and found.selected == {"x:y_total": {"c", "d"}, "z": set()}
     with pytest.raises(ValueError, match="can't be read"):

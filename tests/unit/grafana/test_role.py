@@ -40,8 +40,9 @@ PLAY = f"""
       loop: [postgresql, prefect, lifecycle, agent, prometheus, grafana]
       when: [item in mlops_chosen_components, mlops_problems | length == 0]
     - ansible.builtin.copy:
-        content: "{{{{ {{'workloads': mlops_workloads | default([]), 'alerting': mlops_alerting | default({{}}), 'problems': mlops_problems,
-                   'components': mlops_chosen_components, 'clients': mlops_secret_values.lifecycle_clients | default('{{}}')}} | to_json }}}}"
+        content: "{{{{ {{'workloads': mlops_workloads | default([]), 'alerting': mlops_alerting | default({{}}),
+                   'problems': mlops_problems, 'components': mlops_chosen_components,
+                   'clients': mlops_secret_values.lifecycle_clients | default('{{}}')}} | to_json }}}}"
         dest: "{{{{ out }}}}/{{{{ inventory_hostname }}}}"
         mode: "0600"
 """
@@ -218,7 +219,12 @@ def test_everything_wrong_is_said_at_once_by_the_variables_name(sites: dict[str,
 
 def test_it_says_that_grafana_can_t_be_built(sites: dict[str, Any]) -> None:
     [said] = [one for one in sites["wrong"]["problems"] if one.startswith("mlops_images_source")]
-    for way in ("set pull", "images_overrides: {grafana: {pull:", "mlops_alerting_provider: external", "mlops_grafana: false"):
+    for way in (
+        "set pull",
+        "images_overrides: {grafana: {pull:",
+        "mlops_alerting_provider: external",
+        "mlops_grafana: false",
+    ):
         assert way in said
     [decided] = sites["decided"]["problems"]
     assert "as auto has decided" in decided and "decided.lock.yml" in decided
