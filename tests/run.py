@@ -122,6 +122,7 @@ def stages() -> list[Stage]:
         molecule("platform", "converge", "swarm", 2700),
         molecule("platform-verify", "verify", "swarm", 1800, after=("platform",)),
         bars("platform-safety", "swarm", "containers", "secrets", "render", after=("platform",)),
+        bars("platform-dashboards", "swarm", "dashboards", after=("platform",)),
         *integration("render", after=("testbed-kubernetes", "platform")),
         pytest_stage(
             "integration-agent-kubernetes",
@@ -145,12 +146,19 @@ def stages() -> list[Stage]:
             ),
         ),
         *integration("mlflow_modules", "model", "archive", "prometheus", lane="beds"),
-        *integration("grafana_modules", lane="beds", by_name="it has yet to be run as a whole beside the others"),
+        *integration(
+            "grafana_modules", "grafana_role", lane="beds", by_name="it has yet to be run as a whole beside the others"
+        ),
         *integration("prefect_modules", lane="beds", by_name="it has yet to be run as a whole beside the others"),
         *integration("prefect_server", lane="beds", by_name="it has yet to be run as a whole beside the others"),
         *integration("drift", "kafka", "agent", "data", "gateway", "images", "workload"),
         *integration("drift_alibi", by_name="it builds an image of a gigabyte"),
-        *integration("lifecycle", lane="beds", by_name="it needs PostgreSQL's programs (apt-get install postgresql)"),
+        *integration(
+            "lifecycle",
+            "grafana_dashboards",
+            lane="beds",
+            by_name="it needs PostgreSQL's programs (apt-get install postgresql)",
+        ),
         *integration("pipelines", lane="beds", by_name="it has yet to be run as a whole beside the others"),
         *integration("examples", lane="beds", by_name="it makes environments of five locks, two gigabytes together"),
         Stage("unit-py3.13", [sys.executable, "tests/other_python.py", "3.13"], "beds", timeout=2400),
@@ -179,7 +187,7 @@ def stages() -> list[Stage]:
         ),
         molecule("kubernetes", "converge", "kubernetes", 2400, after=("kubernetes-check",), bar=300),
         molecule("kubernetes-verify", "verify", "kubernetes", 1800, after=("kubernetes",)),
-        bars("kubernetes-safety", "kubernetes", "containers", "secrets", "render", after=("kubernetes",)),
+        bars("kubernetes-safety", "kubernetes", "containers", "secrets", "render", "dashboards", after=("kubernetes",)),
         bars("kubernetes-bars", "kubernetes", "rerun", "predictions", "disturbed", after=("kubernetes",), lane=ALONE),
         bars("kubernetes-loop", "kubernetes", "loop", after=("kubernetes",), lane=ALONE),
         molecule("kubernetes-emptied", "destroy", "kubernetes", 600, after=("kubernetes",)),

@@ -10,7 +10,12 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.mlops.onprem.plugins.module_utils._images.errors import ImagesError
-from ansible_collections.mlops.onprem.plugins.module_utils._images.plan import missing, refuse_evaluation
+from ansible_collections.mlops.onprem.plugins.module_utils._images.plan import (
+    Item,
+    missing,
+    refuse_evaluation,
+    unbuildable,
+)
 from ansible_collections.mlops.onprem.plugins.module_utils._images.reference import Reference
 from ansible_collections.mlops.onprem.plugins.plugin_utils.images import LockFile, Site
 
@@ -49,6 +54,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         else:
             present = info["digests"]
         to_make = missing(site.table, wanted, known, present, rebuild=rebuild)
+        if site.source == "build" and not self._task.check_mode:
+            self._refuse_unreachable([item for item in to_make if item.how == "pull"], arguments, task_vars or {})
         images = {}
         for item in known:
             if item.name in wanted:
@@ -72,6 +79,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             with contextlib.suppress(ImagesError):
                 keys += [item.key for item in site.items([name]) if item.key]
         return keys
+
+    def _refuse_unreachable(self, pulled: list[Item], arguments: dict[str, Any], task_vars: dict[str, Any]) -> None:
+        """Where images are built, those without a recipe are pulled all the same: it is better said now."""
+        if not pulled:
+            return
+        upstream = sorted({Reference.parse(item.upstream or "").registry for item in pulled})
+        if self._info(arguments, task_vars, references=[], upstream=upstream)["upstream_reachable"]:
+            return
+        raise ImagesError(unbuildable([item.name for item in pulled], upstream))
 
     def _decide(self, site: Site, arguments: dict[str, Any], wanted: list[str], task_vars: dict[str, Any]) -> str:
         """pull where one of upstream's registries answers the build host, and that is written down."""

@@ -42,6 +42,9 @@ options:
       - File or directory with the certificate authorities to trust, in PEM format, in place of the system's.
       - Falls back to the environment variable E(GRAFANA_CA_CERT).
     type: path
+  host_header:
+    description: What to send as C(Host), where it differs from the address in O(grafana_url).
+    type: str
 requirements:
   - Grafana 10 or newer
 """

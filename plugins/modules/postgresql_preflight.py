@@ -74,9 +74,9 @@ options:
         type: str
         default: ""
       rights:
-        description: Whether the user makes the tables, or changes their rows alone.
+        description: Whether the user makes the tables, changes their rows alone, or only reads them.
         type: str
-        choices: [owner, writer]
+        choices: [owner, writer, reader]
         required: true
   admin:
     description: Who will make the databases and their users. Without it they must be there.
@@ -173,7 +173,7 @@ def main() -> None:
                     "user": {"required": True},
                     "secret": {"required": True, "no_log": False},
                     "password": {"default": "", "no_log": True},
-                    "rights": {"choices": ["owner", "writer"], "required": True},
+                    "rights": {"choices": ["owner", "writer", "reader"], "required": True},
                 },
             },
             "admin": {

@@ -60,12 +60,16 @@ class StandIn:
     """The whole server, with one administrator."""
 
     def __init__(self, user: str, password: str) -> None:
-        self._basic = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+        self._user = user
+        self._basic = self._login(password)
         self._tokens: dict[str, str] = {}
         self._accounts: dict[int, str] = {}
         self._orgs = {1: Org()}
         self._count = 0
         self.lock = threading.Lock()
+
+    def _login(self, password: str) -> str:
+        return f"Basic {base64.b64encode(f'{self._user}:{password}'.encode()).decode()}"
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: Any) -> Any:
         parts = urllib.parse.urlsplit(target)
@@ -83,6 +87,7 @@ class StandIn:
         routes: dict[str, Callable[[], Any]] = {
             "org": lambda: {"id": 1},
             "orgs": lambda: self._new_org(),
+            "user": lambda: self._user_of(path[2:], body),
             "serviceaccounts": lambda: self._accounts_of(path[2:], body),
             "alert-notifiers": lambda: [
                 {"type": kind, "options": [{"propertyName": name, "secure": True} for name in names]}
@@ -114,6 +119,11 @@ class StandIn:
         number = len(self._orgs) + 1
         self._orgs[number] = Org()
         return {"orgId": number}
+
+    def _user_of(self, path: list[str], body: Json) -> Json:
+        assert path == ["password"] and self._login(body["oldPassword"]) == self._basic
+        self._basic = self._login(body["newPassword"])
+        return {"message": "User password changed"}
 
     def _accounts_of(self, path: list[str], body: Json) -> Json:
         if path:
@@ -400,6 +410,7 @@ def served(stand_in: StandIn) -> Iterator[str]:
                 body = b"" if text == "None" else json.dumps({"message": text}).encode()
                 body = text.encode() if text.startswith("<") else body
             self.send_response(status)
+            self.send_header("Content-Type", "text/html" if body.startswith(b"<") else "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

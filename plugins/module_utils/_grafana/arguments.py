@@ -36,6 +36,7 @@ def connection_options() -> dict[str, Any]:
         "token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["GRAFANA_TOKEN"])},
         "org_id": {"type": "int"},
         "ca_path": {"type": "path", "fallback": (env_fallback, ["GRAFANA_CA_CERT"])},
+        "host_header": {"type": "str"},
     }
 
 
@@ -54,6 +55,7 @@ def client_for(params: dict[str, Any]) -> GrafanaClient:
         ca_path=params["ca_path"],
         validate_certs=params["validate_certs"],
         timeout=params["timeout"],
+        host_header=params["host_header"],
         explain=explain,
     )
     return GrafanaClient(http, org)

@@ -92,6 +92,16 @@ def refuse_evaluation(wanted: Iterable[Item], allowed: bool) -> None:
         )
 
 
+def unbuildable(names: Iterable[str], registries: Iterable[str]) -> str:
+    """What to do about images without a recipe, where the registries that have them don't answer."""
+    names = list(names)
+    return (
+        f"{', '.join(names)} can't be built, only pulled, and {', '.join(registries)} doesn't answer the build host: "
+        f"name a registry that has it (images_overrides: {{{names[0]}: {{pull: registry.example.org/path:version}}}}, "
+        "or images_pull_mirror), or leave out what needs it"
+    )
+
+
 def missing(
     table: Table, wanted: Iterable[str], known: Iterable[Item], present: Mapping[str, str | None], *, rebuild: bool
 ) -> list[Item]:

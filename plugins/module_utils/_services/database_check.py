@@ -20,7 +20,8 @@ MAY_MAKE_TABLES = "SELECT has_schema_privilege('public', 'CREATE') AND has_schem
 
 @dataclass(frozen=True)
 class Grant:
-    """A database that a component uses, and as whom. ``rights``: owner makes the tables, writer changes their rows."""
+    """A database that a component uses, and as whom. ``rights``: owner makes the tables, writer changes their rows,
+    reader sees them."""
 
     component: str
     database_key: str

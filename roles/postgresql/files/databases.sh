@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Brings databases and their users to what is declared. Where no administrator is given (MLOPS_DATABASE_ADMIN), they are the
-# site's: each user is tried, and whoever owns the tables gives the writers their rights. Passwords stay in files and in memory.
+# site's: each user is tried, and whoever owns the tables gives the others their rights. Passwords stay in files and in memory.
 #
-# A line of MLOPS_DATABASES: database, user, name of the secret with the user's password, and owner or writer.
+# A line of MLOPS_DATABASES: database, user, name of the secret with the user's password, and owner, writer or reader.
 set -eu
 scripts=$(dirname "$0")
 die() { echo "databases: $*" >&2; exit 1; }
@@ -34,13 +34,13 @@ lines | while read -r database user secret rights; do
     owner)
       [ -z "$MLOPS_DATABASE_ADMIN" ] || admin "$@" -f "$scripts/owner.sql" </dev/null
       ;;
-    writer)
+    writer | reader)
       lines | while read -r of owner owners_secret kind; do
         [ "$of $kind" = "$database owner" ] || continue
-        as "$owner" "$owners_secret" -d "$database" "$@" -f "$scripts/writer.sql" </dev/null
+        as "$owner" "$owners_secret" -d "$database" "$@" -f "$scripts/$rights.sql" </dev/null
       done
       ;;
-    *) die "$database: rights are owner or writer, not '$rights'" ;;
+    *) die "$database: rights are owner, writer or reader, not '$rights'" ;;
   esac
   as "$user" "$secret" -d "$database" -c "SELECT" </dev/null >/dev/null
   echo "databases: $user is $rights of $database"

@@ -40,7 +40,7 @@ def test_wrong_variables_are_named_at_once(platform: Platform, services: Service
     found = platform.refused(
         mlops_database_host="https://db",
         mlops_database_ca="/nowhere/ca.pem",
-        mlops_database_names={"grafana": "x"},
+        mlops_database_names={"superset": "x"},
         mlops_object_store_endpoint="s3.example.org",
         mlops_object_store_buckets={"mlflow": "Not A Bucket"},
         mlops_data_moved=["gateway"],

@@ -174,6 +174,9 @@ def test_the_collections_own_table_is_sound() -> None:
     for name in ours.order(ours.recipes):
         recipe = ours.recipe(name)
         assert recipe.version and recipe.licence
+        if recipe.context is None:
+            assert name == "grafana" and recipe.pull and not recipe.bases
+            continue
         assert ours.key(name)
         dockerfile = ours.files(name)["Dockerfile"].content.decode()
         for base in recipe.bases:
