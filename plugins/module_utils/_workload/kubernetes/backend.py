@@ -218,6 +218,8 @@ class KubernetesBackend(Backend):
                 self.api.apply(thing, force=self.force)
             except ApiError as error:
                 self.remove_run(set_name, workload.name)
+                if error.away:
+                    raise
                 raise WorkloadError(words(error, key_of(thing))) from error
 
     def runs(self, set_name: str) -> list[Run]:
