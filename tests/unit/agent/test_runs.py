@@ -79,6 +79,7 @@ class Cluster:
 
     def run_log(self, set_name: str, name: str, *, since: str = "", lines: int = 200) -> list[LogLine]:
         told = [LogLine(f"2026-11-30T01:02:0{number}.000000000Z", f"line {number}") for number in range(5)]
+        told[4] = dataclasses.replace(told[4], text="logged in as admin:secret")
         return [line for line in told if line.position > since][:lines]
 
     def remove_run(self, set_name: str, name: str) -> bool:
@@ -139,7 +140,7 @@ def test_a_run_from_its_start_to_its_removal(client: TestClient, cluster: Cluste
     first = client.get("/v1/runs/run-1/logs", params={"lines": 3}).json()
     assert first["lines"] == ["line 0", "line 1", "line 2"]
     rest = client.get("/v1/runs/run-1/logs", params={"since": first["position"]}).json()
-    assert rest["lines"] == ["line 3", "line 4"]
+    assert rest["lines"] == ["line 3", "logged in as ********"]
     assert client.get("/v1/runs/run-1/logs", params={"since": rest["position"]}).json() == {
         "lines": [],
         "position": rest["position"],

@@ -10,12 +10,13 @@ import dataclasses
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from _workload import Observed, Workload, WorkloadError, parse
 from _workload.base import STAMP
+from _workload.rendering import HINT_LENGTH
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -183,7 +184,8 @@ class Agent:
                 raise Refused(404, f"there is no run {name}")
             found = await self.runs.log(client.name, name, since, int(lines))
         position = found[-1].position if found else since
-        return JSONResponse({"lines": [line.text for line in found], "position": position})
+        lent = _lent(client.secrets, self._settings.secrets_dir).values()
+        return JSONResponse({"lines": [_masked(line.text, lent) for line in found], "position": position})
 
     async def healthz(self, _: Request) -> Response:
         """This process is alive, and how fresh its knowledge is. Restarting it would bring no engine back."""
@@ -361,11 +363,22 @@ def _told() -> Iterator[None]:
 def _secret_values(workloads: Sequence[Workload], folder: Path | None) -> tuple[dict[str, str], list[str]]:
     """The values of the secrets that the workloads name, and the names of those that aren't there."""
     names = {secret.name for workload in workloads for item in (workload, *workload.jobs) for secret in item.secrets}
-    values: dict[str, str] = {}
-    for name in names:
-        if folder is not None and "/" not in name and (folder / name).is_file():
-            values[name] = (folder / name).read_text()
+    values = _lent(names, folder)
     return values, sorted(names - set(values))
+
+
+def _lent(names: Iterable[str], folder: Path | None) -> dict[str, str]:
+    """The values of those that are there."""
+    if folder is None:
+        return {}
+    return {name: (folder / name).read_text() for name in names if "/" not in name and (folder / name).is_file()}
+
+
+def _masked(text: str, values: Iterable[str]) -> str:
+    for value in values:
+        if len(value) >= HINT_LENGTH:
+            text = text.replace(value, "********")
+    return text
 
 
 def _shown(status: Status) -> dict[str, Any]:
