@@ -220,9 +220,9 @@ class ClusterWorker(BaseWorker[ClusterJobConfiguration, ClusterVariables, Cluste
 
 
 def run_name(flow_run: Any) -> str:
-    """One for each time that a flow run is scheduled: a retry is another job."""
-    state = flow_run.state.id.hex if flow_run.state is not None else ""
-    return f"run-{flow_run.id.hex[:20]}-{state[:8] or '0'}"
+    """One for each time that a flow run is scheduled: a retry is another job. (An id may begin with the time.)"""
+    state = flow_run.state.id.hex if flow_run.state is not None else "0"
+    return f"run-{flow_run.id.hex[:24]}-{state[-8:]}"
 
 
 def flow_state_type(flow_run: Any) -> str:
