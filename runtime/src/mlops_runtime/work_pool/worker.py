@@ -28,6 +28,7 @@ RETRY_SECONDS = 5.0
 FOREIGN_SECONDS = 20.0
 """For so long a job's own worker has the first word about what became of it."""
 LOG_LINES = 40
+UNSEEN_SECONDS = 30.0
 AT_ONCE = 100
 """Flow runs that are asked for in one request."""
 
@@ -42,8 +43,14 @@ class _Own:
 
     flow_run: str
     done: anyio.Event = field(default_factory=anyio.Event)
-    started: bool = False
+    started: float = 0.0
+    """When the agent has said that it is, by the loop's clock."""
+    seen: bool = False
     said: str = ""
+
+    def is_expected(self) -> bool:
+        """Whether its job should be among those that there are: another agent may know of it a moment later."""
+        return self.seen or (self.started > 0 and anyio.current_time() - self.started > UNSEEN_SECONDS)
 
 
 class ClusterWorker(BaseWorker[ClusterJobConfiguration, ClusterVariables, ClusterWorkerResult]):  # type: ignore[misc]
@@ -92,7 +99,7 @@ class ClusterWorker(BaseWorker[ClusterJobConfiguration, ClusterVariables, Cluste
         own = self._own[name] = _Own(str(flow_run.id))
         try:
             await self._start(flow_run, name, body, configuration.pending_timeout)
-            own.started = True
+            own.started = anyio.current_time()
             if task_status is not None:
                 task_status.started(name)
             await own.done.wait()
@@ -149,16 +156,22 @@ class ClusterWorker(BaseWorker[ClusterJobConfiguration, ClusterVariables, Cluste
                 await anyio.sleep(float(os.environ.get("MLOPS_WORKER_POLL_SECONDS") or POLL_SECONDS))
 
     async def _look(self) -> None:
-        expected = {name: own for name, own in self._own.items() if own.started}
+        expected = {name: own for name, own in self._own.items() if own.is_expected()}
         jobs = [job for job in await self.agent.runs() if job.labels.get(POOL) == self._work_pool_name]
         flow_runs = await self._flow_runs(job.flow_run for job in jobs)
         newest: dict[str, datetime] = {}
         for job in jobs:
             newest[job.flow_run] = max(job.created, newest.get(job.flow_run, job.created))
+        failures = []
         for job in jobs:
-            await self._see(job, flow_runs.get(job.flow_run), superseded=job.created < newest[job.flow_run])
+            try:
+                await self._see(job, flow_runs.get(job.flow_run), superseded=job.created < newest[job.flow_run])
+            except Exception as error:  # One that can't be dealt with must not keep the others waiting.
+                failures.append(error)
         for name in set(expected) - {job.name for job in jobs}:
             await self._gone(expected[name])
+        if failures:
+            raise failures[0]
 
     async def _flow_runs(self, ids: Iterable[str]) -> dict[str, Any]:
         """By id. One that isn't there was deleted."""
@@ -173,7 +186,9 @@ class ClusterWorker(BaseWorker[ClusterJobConfiguration, ClusterVariables, Cluste
     async def _see(self, job: Job, flow_run: Any, *, superseded: bool) -> None:
         own = self._own.get(job.name)
         now = datetime.now(UTC)
-        if own is None:
+        if own is not None:
+            own.seen = True
+        else:
             now -= timedelta(seconds=FOREIGN_SECONDS)
             if job.ended and now < job.since:
                 return
