@@ -93,9 +93,21 @@ class Stand:
         login = base64.b64encode(f"admin:{ADMIN_PASSWORD}".encode()).decode()
         headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
         body = None if content is None else json.dumps(content)
-        answer = self.gateway.request(f"/api{path}", subdomain="prefect", method=method, headers=headers, body=body)
-        assert answer.status < 400, f"{method} {path}: {answer.status} {answer.text()}"
-        return answer.json() if answer.body else None
+        told = ""
+        for _ in range(10):  # a busy machine's server answers late, or not; all of this may be asked for twice
+            try:
+                answer = self.gateway.request(
+                    f"/api{path}", subdomain="prefect", method=method, headers=headers, body=body
+                )
+            except OSError as error:
+                told = f"{type(error).__name__}: {error}"
+                continue
+            if answer.status < 400:
+                return answer.json() if answer.body else None
+            told = f"{answer.status} {answer.text()}"
+            assert answer.status >= 500, f"{method} {path}: {told}"
+            time.sleep(1)
+        raise AssertionError(f"{method} {path}: {told}")
 
     def pool(self) -> dict[str, Any]:
         return next((pool for pool in self.api("POST", "/work_pools/filter", {}) if pool["name"] == POOL), {})
@@ -153,7 +165,7 @@ class Stand:
         return f"{self.state(run)}\n{self.said(run)}\n{self.job(run)}\n{worker}"
 
     def remove(self) -> None:
-        for name in ("platform", RUNS):
+        for name in (RUNS, "platform"):
             self.seam.absent(name, remove_volumes=True)
 
 

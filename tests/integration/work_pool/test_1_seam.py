@@ -111,6 +111,26 @@ def test_a_secret_is_a_file_and_nowhere_else_and_goes_with_the_last_run(stand: S
     eventually(lambda: run(stand, third).state == "running", 60)
 
 
+def containers(stand: Stand, name: str) -> list[Any]:
+    """What is there of a run beside what the seam tells."""
+    if stand.target.name == "swarm":
+        scope = {"label": f"mlops.workload={name}"}
+        tasks = [task for task in stand.target.client.api.tasks() if name in str(task["Spec"])]
+        return [*stand.target.client.containers.list(all=True, filters=scope), *tasks]
+    return list(stand.target._get(f"/api/v1/pods?labelSelector=mlops.onprem/workload={name}")["items"])
+
+
+def test_what_is_removed_ends_and_what_waited_never_begins(stand: Stand) -> None:
+    going = start(stand, "trap 'exit 0' TERM; sleep 600 & wait", stop_grace=20)
+    waiting = start(stand, "sleep 600", placement={"labels": {"no-node": "has-this"}})
+    eventually(lambda: run(stand, going).state == "running", 60, lambda: run(stand, going))
+    eventually(lambda: run(stand, waiting).state == "waiting", 60)
+    assert containers(stand, going) and containers(stand, waiting)
+    assert stand.seam.remove_run(SET, going) and stand.seam.remove_run(SET, waiting)
+    assert stand.seam.runs(SET) == []
+    eventually(lambda: not containers(stand, going) + containers(stand, waiting), 60, lambda: containers(stand, going))
+
+
 def test_a_run_that_is_killed_from_outside_has_failed(stand: Stand) -> None:
     name = start(stand, "sleep 600")
     eventually(lambda: run(stand, name).state == "running", 60, lambda: run(stand, name))

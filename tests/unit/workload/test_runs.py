@@ -120,6 +120,12 @@ def test_the_first_task_is_the_run() -> None:
     assert of_swarm(task("failed", Err="x"), task("running", created="2")).state == "failed"
 
 
+def test_one_that_is_told_to_stop_has_ended() -> None:
+    spec = on_swarm.as_run(swarm.rendered(RUN)).spec | {"Mode": {"ReplicatedJob": on_swarm.STOPPED}}
+    found = on_swarm.run_of({"ID": "s", "CreatedAt": NOW, "Spec": spec}, [], NODES)
+    assert found.ended and found.reason == "it was told to stop"
+
+
 def test_a_position_is_a_time_of_the_engine_s() -> None:
     assert on_swarm.seconds("") == ""
     assert on_swarm.seconds("2026-11-30T01:02:03.456789012Z") == "1796000523.456789012"

@@ -64,7 +64,7 @@ from .render import (
     site_for,
 )
 from .rollout import Rollout, Unit
-from .runs import as_run, find, run_of, seconds, service_name, tasks_of
+from .runs import as_run, find, remove, run_of, seconds, service_name, tasks_of
 
 REMOVAL = 120.0  # seconds that containers and networks may take to go, beyond the grace to stop
 # What changes tasks, seen by the engine that is talked to. Health checks would add two events every second.
@@ -206,7 +206,7 @@ class SwarmBackend(Backend):
             return result
         for name in doomed:
             report(f"removing {name}")
-            engine.delete(f"/services/{doomed[name]['ID']}")
+            remove(engine, doomed[name], snapshot.tasks.get(doomed[name]["ID"], []))
         self._wait_gone([service["ID"] for service in doomed.values()], _longest_grace(doomed.values()))
         objects.remove_ended(objects.ended(set_name, names))
         objects.remove(unused, report, REMOVAL)
@@ -279,8 +279,9 @@ class SwarmBackend(Backend):
     def remove_run(self, set_name: str, name: str) -> bool:
         engine = self.engine
         services = find(engine, self.namespace, set_name, name)
+        tasks = tasks_of(engine, services)
         for service in services:
-            engine.delete(f"/services/{service['ID']}")
+            remove(engine, service, tasks[service["ID"]])
         # What other runs have in common with it stays for as long as any of them is there.
         snapshot = read(engine, self.namespace)
         objects = Objects(engine, Site(self.namespace, set_name), snapshot)

@@ -9,18 +9,21 @@ jobs looks at no nodes). Should there ever be a second one, as a new leader may 
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from ..base import Run
 from ..engine import Engine, EngineError
-from .live import label, state
+from .live import ENDED, label, state
 from .render import NAMESPACE, SET, WORKLOAD, Rendered
 
 WAITING = ("new", "allocated", "pending")
 STARTING = ("assigned", "accepted", "preparing", "ready", "starting")
 KILLED = 137
+STOPPED = {"MaxConcurrent": 1, "TotalCompletions": 0}
+REMOVALS = 50  # looks at a job that is told to stop, each a tenth of a second after the one before
 
 
 def service_name(namespace: str, name: str) -> str:
@@ -57,6 +60,37 @@ def tasks_of(
     return found
 
 
+def remove(engine: Engine, service: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]]) -> None:
+    """Docker 20.10 lets a job's task go on when its service is removed, and starts one that waits as soon as a node has
+    room, weeks later: what hasn't ended is told to before. A job that is to complete never is how to say so."""
+    for attempt in range(REMOVALS):
+        if service["Spec"]["Mode"].get("ReplicatedJob") is None or all(_leaves(task) for task in tasks):
+            break
+        if not is_stopped(service):
+            template = service["Spec"]["TaskTemplate"]
+            template = {**template, "ForceUpdate": int(template.get("ForceUpdate") or 0) + 1}
+            spec = {**service["Spec"], "TaskTemplate": template, "Mode": {"ReplicatedJob": STOPPED}}
+            try:
+                engine.post(f"/services/{service['ID']}/update", spec, version=str(service["Version"]["Index"]))
+            except EngineError as error:
+                if "out of sequence" not in str(error) or attempt == REMOVALS - 1:
+                    raise
+        time.sleep(0.1 if attempt else 0)
+        found = engine.find(f"/services/{service['ID']}")
+        if found is None:
+            return
+        service, tasks = found, tasks_of(engine, [found])[found["ID"]]
+    engine.delete(f"/services/{service['ID']}")
+
+
+def is_stopped(service: Mapping[str, Any]) -> bool:
+    return (service["Spec"]["Mode"].get("ReplicatedJob") or {}).get("TotalCompletions") == 0
+
+
+def _leaves(task: Mapping[str, Any]) -> bool:
+    return state(task) in ENDED or task.get("DesiredState") == "remove"
+
+
 def run_of(
     service: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]], nodes: Mapping[str, Mapping[str, Any]]
 ) -> Run:
@@ -69,6 +103,8 @@ def run_of(
         "created": created,
         "labels": {key: value for key, value in own.items() if not key.startswith("mlops.")},
     }
+    if is_stopped(service):  # on its way out
+        return Run(**about, state="failed", reason="it was told to stop", since=created)
     if not tasks:
         return Run(**about, state="waiting", reason="no task has been made of it yet", since=created)
     task = tasks[0]
