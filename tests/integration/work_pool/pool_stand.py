@@ -28,7 +28,7 @@ from _workload.backends import backend  # noqa: E402
 from gateway_client import Gateway  # noqa: E402
 from targets import Target, chosen  # noqa: E402
 
-NAMESPACE = "t-pool"
+NAMESPACE = "t-runs"
 COMPONENTS = ["postgresql", "prefect", "agent", "gateway"]
 PORT, TLS_PORT = 18081, 18444
 POOL = "cluster"

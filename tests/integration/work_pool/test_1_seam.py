@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from _workload import LogLine, Run, parse
-from pool_stand import Stand, eventually
+from pool_stand import NAMESPACE, Stand, eventually
 
 SET = "runs.tester"
 SECRET = "a-secret-of-one-run"
@@ -104,7 +104,7 @@ def test_a_secret_is_a_file_and_nowhere_else_and_goes_with_the_last_run(stand: S
     secrets = [{"name": "run_secret", "mode": "0440"}]
     first, second = (start(stand, script, secrets=secrets) for _ in range(2))
     eventually(lambda: {one.state for one in stand.seam.runs(SET)} == {"running"}, 60, lambda: stand.seam.runs(SET))
-    assert SECRET not in stand.target.shown("t-pool")
+    assert SECRET not in stand.target.shown(NAMESPACE)
     assert stand.seam.remove_run(SET, first) and not stand.seam.remove_run(SET, first)
     assert run(stand, second).state == "running"
     third = start(stand, script, secrets=secrets)

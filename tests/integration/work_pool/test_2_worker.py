@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pool_stand import RUNS, SECRETS, Stand, eventually
+from pool_stand import NAMESPACE, RUNS, SECRETS, Stand, eventually
 
 ROOT = Path(__file__).resolve().parents[3]
 TEMPLATE = """
@@ -99,7 +99,7 @@ def test_a_run_is_cancelled_while_it_runs(stand: Stand) -> None:
 def test_no_secret_is_in_what_the_cluster_shows(stand: Stand) -> None:
     run = stand.begin("wait", 20, secrets=["warehouse_password"])
     stand.runs_now(run)
-    shown = stand.target.shown("t-pool")
+    shown = stand.target.shown(NAMESPACE)
     job = stand.job(run)
     assert job is not None and job.name in shown
     said = [stand.said(run), *stand.seam.logs("prefect-worker", lines=10000), *stand.seam.logs("agent", lines=10000)]
