@@ -1,7 +1,7 @@
 #!/opt/venv/bin/python
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the Prefect image runs: `serve`, `migrate`, `worker POOL`.
+"""What the Prefect image runs: `serve`, `migrate`, `worker POOL`, `run [COMMAND]`.
 
 Secrets come as files. A variable `NAME_FILE` of the list below names the file whose content is exported as `NAME`, for
 this process and those that it becomes or starts: asyncpg and Prefect read them from there, so that no password is part
@@ -65,11 +65,20 @@ def migration() -> list[str]:
 
 
 def worker(environment: Mapping[str, str], pool: str) -> list[str]:
-    """Arguments of a worker whose runs are processes of its own; it makes the pool where that is missing."""
+    """Arguments of a worker: its runs are processes of its own, or MLOPS_WORKER_TYPE says what. It makes the pool where
+    that is missing."""
     required(environment, "PREFECT_API_URL")
     runs = environment.get("MLOPS_WORKER_RUNS", "")
     limit = ["--limit", runs] if runs else []
-    return ["worker", "start", "--pool", pool, "--type", "process", "--with-healthcheck", *limit]
+    kind = environment.get("MLOPS_WORKER_TYPE") or "process"
+    return ["worker", "start", "--pool", pool, "--type", kind, "--with-healthcheck", *limit]
+
+
+def flow_run(environment: Mapping[str, str]) -> list[str]:
+    """Arguments of a single run, which PREFECT__FLOW_RUN_ID names."""
+    required(environment, "PREFECT_API_URL")
+    required(environment, "PREFECT__FLOW_RUN_ID")
+    return ["flow-run", "execute"]
 
 
 def become_prefect(environment: Mapping[str, str], arguments: list[str]) -> None:
@@ -97,8 +106,12 @@ def main(arguments: list[str]) -> None:
             become_prefect(environment, migration())
         case ["worker", pool]:
             become_prefect(environment, worker(environment, pool))
+        case ["run"]:
+            become_prefect(environment, flow_run(environment))
+        case ["run", *command]:
+            os.execvpe(command[0], command, environment)  # noqa: S606  the run's own command, in its own container
         case _:
-            die("usage: prefect-entrypoint serve | migrate | worker POOL")
+            die("usage: prefect-entrypoint serve | migrate | worker POOL | run [COMMAND]")
 
 
 if __name__ == "__main__":

@@ -75,8 +75,9 @@ options:
         name no check of its own and takes that of C(liveness). The module waits for readiness, which is that of
         C(liveness) where none is declared, and the gateway looks at it. On a Swarm liveness is the health check and
         startup its start period. On Kubernetes times are rounded up to whole seconds.'
-      - 'C(replicas). C(resources): C(requests) and C(limits) of C(cpu) (cores), C(memory), C(gpu). On Kubernetes a
-        container that has a limit and no request asks for 0.05 cores and 32Mi at most. C(placement): C(labels) of
+      - 'C(replicas). C(resources): C(requests) and C(limits) of C(cpu) (cores), C(memory), C(gpu); C(generic): names
+        and numbers of what nodes offer beside, generic resources of a Swarm, extended ones of Kubernetes. On Kubernetes
+        a container that has a limit and no request asks for 0.05 cores and 32Mi at most. C(placement): C(labels) of
         nodes, C(spread=node), C(manager) (on a Swarm).'
       - 'C(user): numeric, never root. C(read_only). C(capabilities): on Kubernetes C(NET_BIND_SERVICE) alone.
         C(stop_grace) in seconds. C(labels).'

@@ -4,17 +4,19 @@
 
 from __future__ import annotations
 
-from .base import Backend, Observed, ObservedTask, Outcome, Result
+from .base import Backend, LogLine, Observed, ObservedTask, Outcome, Result, Run
 from .errors import WorkloadError
 from .merge import declare, merge, override
 from .model import Workload, parse, zones
 
 __all__ = [
     "Backend",
+    "LogLine",
     "Observed",
     "ObservedTask",
     "Outcome",
     "Result",
+    "Run",
     "Workload",
     "WorkloadError",
     "declare",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from typing import Any
 from .model import Workload
 
 Progress = Callable[[str], None]
+STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
+LOG_BYTES = 256 * 1024  # of a run's log in one answer
 
 
 @dataclass
@@ -87,6 +90,54 @@ class Observed:
         return {**asdict(self), "healthy": self.healthy}
 
 
+#: A run that is in one of these will not change any more.
+ENDED = ("succeeded", "failed", "lost")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A job that was started and not awaited. state: waiting (``reason``: the scheduler's), starting, running,
+    succeeded, failed, lost with its node. Times are RFC 3339; ``since``: when the state was reached, as far as that is
+    known."""
+
+    name: str
+    set_name: str
+    state: str
+    created: str
+    reason: str = ""
+    exit_code: int | None = None
+    node: str = ""
+    since: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "ended": self.ended}
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """``position``: when it was printed (RFC 3339, nanoseconds); to read on, give the last one's."""
+
+    position: str
+    text: str
+
+
+def log_lines(text: str, since: str, most: int, last: bool) -> list[LogLine]:
+    """The lines behind a position in a text whose lines begin with their times: the first ones, or the last."""
+    found: list[LogLine] = []
+    for line in text.splitlines():
+        stamp, _, rest = line.partition(" ")
+        if not STAMP.fullmatch(stamp):  # the rest of a line that was cut
+            stamp, rest = found[-1].position if found else since, line
+        if stamp > since:
+            found.append(LogLine(stamp, rest))
+    return found[-most:] if last else found[:most]
+
+
 class Backend(ABC):
     """Makes sets of workloads so on one target, inside one namespace."""
 
@@ -142,6 +193,32 @@ class Backend(ABC):
     @abstractmethod
     def logs(self, name: str, *, lines: int = 50) -> list[str]:
         """The last log lines of a workload."""
+
+    @abstractmethod
+    def start(
+        self,
+        set_name: str,
+        workload: Workload,
+        *,
+        images: Mapping[str, str],
+        secret_values: Mapping[str, str] | None = None,
+    ) -> None:
+        """Starts a job and doesn't wait; nothing where a run of that name is there. Its set has runs and nothing else.
+
+        Whatever becomes of it, it is not started a second time. Raises WorkloadError.
+        """
+
+    @abstractmethod
+    def runs(self, set_name: str) -> list[Run]:
+        """What became of the set's runs, by name, in a few calls whatever their number."""
+
+    @abstractmethod
+    def run_log(self, set_name: str, name: str, *, since: str = "", lines: int = 200) -> list[LogLine]:
+        """The first lines behind a position, or the last of all without one; none if they can't be had."""
+
+    @abstractmethod
+    def remove_run(self, set_name: str, name: str) -> bool:
+        """Removes a run with all that it brought; what still runs gets its grace to stop. False if it isn't there."""
 
 
 class Reporter:

@@ -18,6 +18,7 @@ from .reader import ABSOLUTE_PATH, DNS_LABEL, DNS_NAME, Reader
 ZONES = ("edge", "data", "stream", "metrics", "models")
 SCRAPERS = "metrics"  # the zone of those who may ask every workload for its metrics
 RESERVED_LABELS = "mlops."
+GPU_NAMES = frozenset({"gpu", "nvidia.com/gpu"})  # what the targets call what ``gpu`` counts
 _DNS = "a DNS label (lower-case letters, digits and dashes)"
 _PATH = "an absolute path"
 _USER = re.compile(r"^\d+(?::\d+)?$")
@@ -255,8 +256,11 @@ class Amounts:
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
+    """``generic``: what nodes offer by a name of the site's own, in whole pieces that are not shared."""
+
     requests: Amounts = Amounts()
     limits: Amounts = Amounts()
+    generic: dict[str, int] = field(default_factory=dict)
 
     @property
     def gpu(self) -> int:
@@ -265,8 +269,12 @@ class Resources:
     @classmethod
     def read(cls, r: Reader) -> Resources:
         found = cls(
-            requests=r.item("requests", Amounts.read, Amounts()), limits=r.item("limits", Amounts.read, Amounts())
+            requests=r.item("requests", Amounts.read, Amounts()),
+            limits=r.item("limits", Amounts.read, Amounts()),
+            generic=r.counts("generic", keys=_LABEL, what="a resource's name"),
         )
+        for name in sorted(GPU_NAMES & set(found.generic)):
+            r.problem(f"generic.{name}", "is asked for by requests.gpu")
         for name in ("cpu", "memory"):
             wanted, limit = getattr(found.requests, name), getattr(found.limits, name)
             if wanted is not None and limit is not None and wanted > limit:

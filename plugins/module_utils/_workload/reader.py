@@ -163,6 +163,24 @@ class Reader:
             mapping[str(key)] = self._word(f"{field}.{key}", item)
         return mapping
 
+    def counts(self, field: str, *, keys: re.Pattern[str], what: str) -> dict[str, int]:
+        """A mapping of names to whole numbers above 0."""
+        value = self.raw(field)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            self.problem(field, f"must be a mapping, not {_kind(value)}")
+            return {}
+        counts = {}
+        for key, item in value.items():
+            if not isinstance(key, str) or not keys.match(key):
+                self.problem(field, f"{key!r} is not {what}")
+            elif isinstance(item, bool) or not isinstance(item, int) or item < 1:
+                self.problem(f"{field}.{key}", "must be a whole number above 0")
+            else:
+                counts[key] = item
+        return counts
+
     def _word(self, field: str, value: Any) -> str:
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             hint = ": write it in quotes" if isinstance(value, bool) else ""

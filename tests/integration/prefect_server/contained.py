@@ -89,13 +89,13 @@ class Containers:
         """Runs the entry point, which is process 1 in there: when it goes, all goes."""
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         given = {
+            **image_environment(),
             "PATH": "/mnt/python/bin:/usr/bin:/bin",
             "LD_LIBRARY_PATH": "/mnt/python/lib",
             "PYTHONPATH": f"/mnt/environment/lib/{version}/site-packages",
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
             "HOME": "/tmp",
-            **image_environment(),
             **env,
         }
         program = [f"/mnt/python/bin/{version}", "/mnt/files/entrypoint.py", *arguments]

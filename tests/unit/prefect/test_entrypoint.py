@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +56,22 @@ def test_a_worker_has_a_server_a_limit_and_a_health_check() -> None:
     given = LOGIN | {"PREFECT_API_URL": "http://prefect:4200/api", "MLOPS_WORKER_RUNS": "3"}
     command = entrypoint.worker(given, "a pool")
     assert command[command.index("--pool") + 1] == "a pool" and command[command.index("--limit") + 1] == "3"
-    assert "--with-healthcheck" in command
+    assert "--with-healthcheck" in command and command[command.index("--type") + 1] == "process"
+    command = entrypoint.worker(given | {"MLOPS_WORKER_TYPE": "mlops-agent"}, "a pool")
+    assert command[command.index("--type") + 1] == "mlops-agent"
     with pytest.raises(SystemExit):
         entrypoint.worker(LOGIN, "a pool")
+
+
+def test_a_run_knows_which_one_it_is() -> None:
+    given = LOGIN | {"PREFECT_API_URL": "http://prefect:4200/api", "PREFECT__FLOW_RUN_ID": "0a1b"}
+    assert entrypoint.flow_run(given) == ["flow-run", "execute"]
+    with pytest.raises(SystemExit):
+        entrypoint.flow_run(LOGIN | {"PREFECT_API_URL": "http://prefect:4200/api"})
+
+
+def test_a_run_with_a_command_of_its_own_has_the_secrets_too(tmp_path: Path) -> None:
+    (tmp_path / "auth").write_text("admin:hidden\n")
+    command = [sys.executable, PATH, "run", "sh", "-c", 'test "$PREFECT_API_AUTH_STRING" = admin:hidden && exit 7']
+    env = {"PATH": os.environ["PATH"], "PREFECT_API_AUTH_STRING_FILE": str(tmp_path / "auth")}
+    assert subprocess.run(command, env=env, check=False).returncode == 7

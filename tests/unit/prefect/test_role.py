@@ -20,7 +20,7 @@ if str(ROOT / ".collections") not in sys.path:
 from ansible_collections.mlops.onprem.plugins.module_utils._workload import parse  # noqa: E402
 
 SECRETS = {name: f"hidden-{name}" for name in ("prefect_admin_password", "prefect_db_password")}
-SECRETS |= {"postgresql_admin_password": "hidden-postgresql"}
+SECRETS |= {"postgresql_admin_password": "hidden-postgresql", "agent_token_pipelines": "hidden-token-of-pipelines"}
 PLAY = f"""
 - hosts: all
   gather_facts: false
@@ -33,19 +33,24 @@ PLAY = f"""
       when: mlops_problems | length == 0
     - ansible.builtin.copy:
         content: "{{{{ {{'workloads': mlops_workloads | default([]), 'pipelines': mlops_pipelines | default({{}}),
-                   'problems': mlops_problems, 'secrets': mlops_secret_values}} | to_json }}}}"
+                   'problems': mlops_problems, 'secrets': mlops_secret_values,
+                   'clients': mlops_agent_clients | default({{}})}} | to_json }}}}"
         dest: "{{{{ out }}}}/{{{{ inventory_hostname }}}}"
         mode: "0600"
 """
 WRONG: dict[str, Any] = {
     "prefect_work_pools": [{"type": "process"}, {"name": "Prefect's"}, {"name": "Prefect's"}],
     "prefect_worker_pool": "prefect-pool",
+    "prefect_worker_type": "thread",
     "prefect_worker_replicas": -1,
     "prefect_worker_runs": 0,
     "prefect_worker_query_seconds": 0,
     "prefect_worker_cpu_limit": 0,
     "prefect_worker_memory_limit": "much",
     "prefect_worker_scratch_size": "some",
+    "prefect_run_secrets": "password",
+    "prefect_run_egress": [{"host": "pypi.example.org"}],
+    "prefect_run_pending_timeout": 0,
     "prefect_overrides": [],
     "prefect_cpu_limit": 0,
     "prefect_memory_limit": "lots",
@@ -68,6 +73,12 @@ SITES: dict[str, dict[str, Any]] = {
         "mlops_pipelines_ca": "-----BEGIN CERTIFICATE-----\n",
         "prefect_worker_connects": [],
     },
+    "cluster": {
+        "prefect_worker_type": "cluster",
+        "prefect_run_secrets": ["warehouse_password"],
+        "prefect_run_egress": [{"host": "pypi.example.org", "port": 443}],
+    },
+    "without_an_agent": {"prefect_worker_type": "cluster", "mlops_components": ["postgresql", "prefect"]},
     "wrong": WRONG,
     "wrong_external": {
         "mlops_pipelines_provider": "external",
@@ -160,6 +171,34 @@ def test_the_site_s_own(sites: dict[str, dict[str, Any]]) -> None:
     assert (worker["connects"], worker["egress"]) == ([], [{"host": "flows.example.org", "port": 8443}])
     assert found["pipelines"]["workload"] == "" and found["pipelines"]["pages"] == "https://flows.example.org:8443"
     assert found["secrets"]["prefect_auth_string"] == "mlops:hidden-prefect_admin_password"
+
+
+def test_runs_in_the_cluster_are_the_agent_s_and_the_worker_has_little(sites: dict[str, dict[str, Any]]) -> None:
+    found = sites["cluster"]
+    parse(found["workloads"])
+    worker = next(one for one in found["workloads"] if one["name"] == "prefect-worker")
+    assert (
+        worker["args"] == ["prefect-entrypoint", "worker", "cluster"] and found["pipelines"]["work_pool"] == "cluster"
+    )
+    assert worker["connects"] == ["prefect", "agent"]
+    assert [secret["name"] for secret in worker["secrets"]] == ["prefect_auth_string", "agent_token_pipelines"]
+    assert worker["env"]["MLOPS_WORKER_TYPE"] == "mlops-agent"
+    assert not [name for name in worker["env"] if name.startswith("MLFLOW")]
+    assert found["clients"] == {
+        "pipelines": {
+            "runs": True,
+            "secrets": ["prefect_auth_string", "mlflow_pipelines_password", "warehouse_password"],
+            "connects": ["prefect", "mlflow"],
+            "egress": ["pypi.example.org:443"],
+        }
+    }
+    assert sites["here"]["clients"] == {}
+    assert "hidden-" not in json.dumps(found["workloads"])
+
+
+def test_runs_in_the_cluster_want_an_agent(sites: dict[str, dict[str, Any]]) -> None:
+    [problem] = sites["without_an_agent"]["problems"]
+    assert problem.startswith("prefect_worker_type: cluster needs the component agent")
 
 
 def test_everything_wrong_is_said_at_once_by_the_variables_name(sites: dict[str, dict[str, Any]]) -> None:

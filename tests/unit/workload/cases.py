@@ -78,6 +78,25 @@ CASES: dict[str, dict[str, Any]] = {
     "agent": {"name": "agent", "image": "one", "cluster_access": True, "zone": "edge"},
 }
 
+# One that is started and not awaited.
+RUN: dict[str, Any] = {
+    "name": "run-0a1b",
+    "image": "one",
+    "kind": "job",
+    "args": ["prefect-entrypoint", "run"],
+    "env": {"PREFECT__FLOW_RUN_ID": "0a1b"},
+    "secrets": [{"name": "secret", "path": "/run/secrets/secret", "mode": "0440"}],
+    "scratch": [{"path": "/tmp", "size": "64Mi"}],
+    "resources": {
+        "requests": {"cpu": 0.5, "memory": "256Mi", "gpu": 1},
+        "limits": {"cpu": 1, "memory": "512Mi"},
+        "generic": {"example.com/fpga": 2},
+    },
+    "placement": {"labels": {"disk": "fast"}},
+    "connects": ["store"],
+    "labels": {"prefect.flow-run": "0a1b"},
+}
+
 # What Swarm has no words of its own for, and Kubernetes has.
 KUBERNETES_CASES: dict[str, dict[str, Any]] = {
     **CASES,

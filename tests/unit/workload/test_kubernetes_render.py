@@ -229,6 +229,7 @@ FULL: dict[str, Any] = {
     "resources": {
         "requests": {"cpu": 0.1, "memory": "1Mi", "gpu": 1},
         "limits": {"cpu": 1, "memory": "1Gi", "gpu": 1},
+        "generic": {"site/fpga": 1},
     },
     "placement": {"labels": {"disk": "fast"}, "spread": "node", "manager": False},
     "user": "5:6",
@@ -369,6 +370,8 @@ def test_what_kubernetes_cannot_do_is_refused() -> None:
     assert "ServiceAccount" in refused({**least, "name": "default"})[0]
     assert "wants a letter" in refused({**least, "ports": [{"name": "80", "port": 80}]})[0]
     twice = [{"name": "a", "port": 80}, {"name": "b", "port": 80}]
+    fpga = {"resources": {"generic": {"fpga": 1}}}
+    assert "least.resources.generic.fpga: Kubernetes knows such by a domain" in refused({**least, **fpga})[0]
     assert "least.ports[1]: a is 80/tcp already" in refused({**least, "ports": twice})[0]
     labels = {"app.kubernetes.io/name": "x", "kubernetes.io/y": "z", "app.kubernetes.io/component": "fine"}
     assert len(refused({**least, "labels": labels})) == 2

@@ -114,6 +114,15 @@ def test_no_field_is_dropped(field: str) -> None:
     assert differences(comparable(before.spec), comparable(after.spec))
 
 
+def test_named_resources_are_reserved_beside_gpus() -> None:
+    found = rendered({**SERVER, "resources": {"requests": {"gpu": 2}, "generic": {"fpga": 1}}})
+    reserved = found.spec["TaskTemplate"]["Resources"]["Reservations"]["GenericResources"]
+    assert [(item["DiscreteResourceSpec"]["Kind"], item["DiscreteResourceSpec"]["Value"]) for item in reserved] == [
+        ("gpu", 2),
+        ("fpga", 1),
+    ]
+
+
 def test_every_field_is_looked_at() -> None:
     fields = {field.name for field in dataclasses.fields(Workload)}
     assert fields == set(VARIATIONS) | {"name", "kind", "jobs"}

@@ -156,6 +156,18 @@ class Api:
         text: str = response.data.decode("utf-8", "replace")
         return text.splitlines()[-lines:]
 
+    def stamped_log(self, namespace: str, pod: str, since: str, lines: int, most: int) -> str:
+        """What a Pod printed behind a time, each line with its own; without one its last lines. At most so many bytes,
+        cut at a line's end; none if it can't be had."""
+        params: dict[str, Any] = {"timestamps": "true", "limitBytes": most}
+        params |= {"sinceTime": since} if since else {"tailLines": lines}
+        try:
+            response = self._send("GET", POD.path(namespace, pod, "log"), params, timeout=8.0)
+        except ApiError:
+            return ""
+        text: str = response.data.decode("utf-8", "replace")
+        return text if len(response.data) < most else text.rpartition("\n")[0]
+
     def events(self, namespace: str, **about: str) -> list[dict[str, Any]]:
         """What has been told about an object (its kind, name, uid), oldest first; nothing if it can't be had."""
         fields = ",".join(f"involvedObject.{key}={value}" for key, value in about.items())

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..base import Backend, Observed, Outcome, Progress, Reporter, Result
+from ..base import LOG_BYTES, Backend, LogLine, Observed, Outcome, Progress, Reporter, Result, Run, log_lines
 from ..errors import WorkloadError
 from ..model import Workload, parse
 from ..rendering import NO_SALT, unknown_peers
@@ -16,14 +16,16 @@ from .beforehand import look
 from .changes import Change, DryRun
 from .facts import facts_of
 from .home import Home, leaving, wait_gone
-from .kinds import CLAIM, POD, Key, key_of
+from .kinds import CLAIM, JOB, POD, Key, Kind, key_of
 from .live import Forbidden, Snapshot, find_namespaces, label, read, shown
 from .objects import Removal, host_ports, node_ports, pull_leftovers, unneeded
 from .observe import observed
 from .plan import Plan, images_problems, plan_units, show
 from .render import KubernetesRendered, KubernetesSite, collisions, namespaces, render, site_for
 from .rollout import Rollout
-from .site import NAMESPACE, WORKLOAD, KubernetesFacts
+from .runs import BROUGHT, as_run, run_of
+from .site import KIND, NAMESPACE, SET, WORKLOAD, KubernetesFacts
+from .words import words
 
 
 class KubernetesBackend(Backend):
@@ -196,6 +198,61 @@ class KubernetesBackend(Backend):
 
     def events(self) -> Iterator[object]:
         return self.api.watch_all(POD, self._there() or [self.namespace], selector({NAMESPACE: self.namespace}))
+
+    def start(
+        self,
+        set_name: str,
+        workload: Workload,
+        *,
+        images: Mapping[str, str],
+        secret_values: Mapping[str, str] | None = None,
+    ) -> None:
+        snapshot = self._read()
+        site = self._site(set_name, [workload], images, secret_values or {}, snapshot, False)
+        [rendered] = self._render([workload], site, Result())
+        run = as_run(rendered)
+        if key_of(run.main) in snapshot.objects:
+            return
+        for thing in run.manifests:
+            try:
+                self.api.apply(thing, force=self.force)
+            except ApiError as error:
+                self.remove_run(set_name, workload.name)
+                if error.away:
+                    raise
+                raise WorkloadError(words(error, key_of(thing))) from error
+
+    def runs(self, set_name: str) -> list[Run]:
+        found = []
+        jobs = self._items_of(JOB, {SET: set_name})
+        snapshot = Snapshot(self.namespace, pods=self._items_of(POD, {KIND: "job"}) if jobs else [])
+        for job in sorted(jobs, key=lambda job: str(job["metadata"]["name"])):
+            pods, meta = snapshot.pods_of(job), job["metadata"]
+            events = [] if pods else self.api.events(meta["namespace"], kind=JOB.name, name=meta["name"])
+            found.append(run_of(job, pods, events))
+        return found
+
+    def run_log(self, set_name: str, name: str, *, since: str = "", lines: int = 200) -> list[LogLine]:
+        jobs = self._items_of(JOB, {SET: set_name, WORKLOAD: name})
+        snapshot = Snapshot(self.namespace, pods=self._items_of(POD, {KIND: "job", WORKLOAD: name}))
+        pods = [pod["metadata"] for job in jobs for pod in snapshot.pods_of(job)]
+        if not pods:
+            return []
+        text = self.api.stamped_log(pods[0]["namespace"], pods[0]["name"], since, lines, LOG_BYTES)
+        return log_lines(text, since, lines, last=not since)
+
+    def remove_run(self, set_name: str, name: str) -> bool:
+        scope = {SET: set_name, WORKLOAD: name}
+        jobs = self._items_of(JOB, scope)
+        for job in jobs:
+            self.api.delete(job)
+        brought = [thing for kind in BROUGHT for thing in self._items_of(kind, scope)]
+        self.api.each(self.api.delete, brought)
+        return bool(jobs)
+
+    def _items_of(self, kind: Kind, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+        scope = selector({NAMESPACE: self.namespace, **labels})
+        return [thing for home in self._there() for thing in self.api.items(kind, home, scope)]
 
     def _read(self) -> Snapshot:
         return read(self.api, self.namespace, self.namespaces)

@@ -64,6 +64,11 @@ def _container(workload: Workload, site: KubernetesSite, files: Files, problems:
     image = image_reference(workload, site, problems, at)
     if image.startswith("sha256:"):
         problems.append(f"{at}.image: {image} is an image's id: a node can only pull a registry's reference")
+    for name in sorted(workload.resources.generic):
+        if "/" not in name or not is_qualified_name(name):
+            problems.append(
+                f"{at}.resources.generic.{name}: Kubernetes knows such by a domain, as in example.com/{name}"
+            )
     container: dict[str, Any] = {
         "name": workload.name,
         "image": image,

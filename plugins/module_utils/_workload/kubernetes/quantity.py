@@ -8,7 +8,7 @@ The canonical form has no fraction and the largest suffix that allows it (apimac
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..model import Amounts, Resources
 
@@ -44,22 +44,21 @@ def resources(wanted: Resources) -> dict[str, dict[str, str]]:
         cpu = min(limits.cpu, LEAST_CPU)
     if memory is None and limits.memory is not None:
         memory = min(limits.memory, LEAST_MEMORY)
+    whole = {**({GPU: wanted.gpu} if wanted.gpu else {}), **wanted.generic}
     found = {
-        "limits": _amounts(limits, wanted.gpu),
-        "requests": _amounts(Amounts(cpu=cpu, memory=memory), wanted.gpu),
+        "limits": _amounts(limits, whole),
+        "requests": _amounts(Amounts(cpu=cpu, memory=memory), whole),
     }
     return {name: amounts for name, amounts in found.items() if amounts}
 
 
-def _amounts(amounts: Amounts, gpu: int) -> dict[str, str]:
+def _amounts(amounts: Amounts, whole: Mapping[str, int]) -> dict[str, str]:
     found = {}
     if amounts.cpu is not None:
         found["cpu"] = cores(amounts.cpu)
     if amounts.memory is not None:
         found["memory"] = size(amounts.memory)
-    if gpu:
-        found[GPU] = number(gpu)
-    return found
+    return found | {name: number(count) for name, count in sorted(whole.items())}
 
 
 def _shortest(amount: int, base: int, suffixes: Sequence[str]) -> str:

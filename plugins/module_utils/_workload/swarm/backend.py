@@ -7,11 +7,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ..base import Backend, Observed, ObservedTask, Outcome, Progress, Reporter, Result
-from ..engine import Engine
+from ..base import (
+    LOG_BYTES,
+    Backend,
+    LogLine,
+    Observed,
+    ObservedTask,
+    Outcome,
+    Progress,
+    Reporter,
+    Result,
+    Run,
+    log_lines,
+)
+from ..engine import Engine, EngineError
 from ..errors import WorkloadError
 from ..model import Workload, parse
 from ..order import dependencies
@@ -20,6 +32,7 @@ from .images import fixed, is_pull, prepare_everywhere, prepare_here, present, p
 from .live import (
     Snapshot,
     active,
+    bound,
     comparable,
     contents,
     differences,
@@ -51,6 +64,7 @@ from .render import (
     site_for,
 )
 from .rollout import Rollout, Unit
+from .runs import as_run, find, remove, run_of, seconds, service_name, tasks_of
 
 REMOVAL = 120.0  # seconds that containers and networks may take to go, beyond the grace to stop
 # What changes tasks, seen by the engine that is talked to. Health checks would add two events every second.
@@ -192,7 +206,7 @@ class SwarmBackend(Backend):
             return result
         for name in doomed:
             report(f"removing {name}")
-            engine.delete(f"/services/{doomed[name]['ID']}")
+            remove(engine, doomed[name], snapshot.tasks.get(doomed[name]["ID"], []))
         self._wait_gone([service["ID"] for service in doomed.values()], _longest_grace(doomed.values()))
         objects.remove_ended(objects.ended(set_name, names))
         objects.remove(unused, report, REMOVAL)
@@ -221,6 +235,60 @@ class SwarmBackend(Backend):
 
     def events(self) -> Iterator[object]:
         yield from self.engine.events(EVENTS)
+
+    def start(
+        self,
+        set_name: str,
+        workload: Workload,
+        *,
+        images: Mapping[str, str],
+        secret_values: Mapping[str, str] | None = None,
+    ) -> None:
+        engine = self.engine
+        snapshot = read(engine, self.namespace)
+        if service_name(self.namespace, workload.name) in snapshot.services:
+            return
+        site = self._site(set_name, [workload], images, secret_values or {}, snapshot, False)
+        [rendered] = self._render([workload], site, snapshot, Result())
+        run = as_run(rendered)
+        Objects(engine, site, snapshot).create([run], Reporter(Result(), None))
+        try:
+            engine.post("/services/create", bound(run.spec, snapshot), auth=True)
+        except EngineError as error:
+            if error.status != 409:  # the same one, asked for twice
+                raise
+
+    def runs(self, set_name: str) -> list[Run]:
+        engine = self.engine
+        services = find(engine, self.namespace, set_name)
+        if not services:
+            return []
+        tasks = tasks_of(engine, services)
+        nodes = {str(node["ID"]): node for node in engine.get("/nodes")}
+        found = [run_of(service, tasks[service["ID"]], nodes) for service in services]
+        return sorted(found, key=lambda run: run.name)
+
+    def run_log(self, set_name: str, name: str, *, since: str = "", lines: int = 200) -> list[LogLine]:
+        services = find(self.engine, self.namespace, set_name, name)
+        tasks = [task for found in tasks_of(self.engine, services).values() for task in found]
+        if not tasks:
+            return []
+        text = self.engine.stamped_log(f"/tasks/{tasks[0]['ID']}/logs", seconds(since), lines, LOG_BYTES)
+        return log_lines(text, since, lines, last=not since)
+
+    def remove_run(self, set_name: str, name: str) -> bool:
+        engine = self.engine
+        services = find(engine, self.namespace, set_name, name)
+        tasks = tasks_of(engine, services)
+        for service in services:
+            remove(engine, service, tasks[service["ID"]])
+        # What other runs have in common with it stays for as long as any of them is there.
+        snapshot = read(engine, self.namespace)
+        objects = Objects(engine, Site(self.namespace, set_name), snapshot)
+        unused = replace(objects.unused(set_name), networks=[])
+        objects.remove(unused, Reporter(Result(), None), REMOVAL)
+        objects.remove_ended(objects.ended(set_name))
+        return bool(services)
 
     def facts(self, images: Mapping[str, str]) -> dict[str, Any]:
         engine = self.engine

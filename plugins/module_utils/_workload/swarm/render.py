@@ -400,8 +400,13 @@ def _resources(workload: Workload) -> dict[str, Any]:
 
     requests, limits = workload.resources.requests, workload.resources.limits
     reservations = amounts(requests.cpu, requests.memory)
+    generic = dict(sorted(workload.resources.generic.items()))
     if workload.resources.gpu:
-        reservations["GenericResources"] = [{"DiscreteResourceSpec": {"Kind": GPU, "Value": workload.resources.gpu}}]
+        generic = {GPU: workload.resources.gpu, **generic}
+    if generic:
+        reservations["GenericResources"] = [
+            {"DiscreteResourceSpec": {"Kind": kind, "Value": count}} for kind, count in generic.items()
+        ]
     return {"Limits": amounts(limits.cpu, limits.memory), "Reservations": reservations}
 
 

@@ -36,14 +36,21 @@ class Client:
     """Host labels under the domain that its routes may take."""
     paths: tuple[str, ...] = ()
     """Path prefixes at the domain itself that its routes may take."""
+    runs: bool = False
+    """Whether it may start runs: jobs of its own that end by themselves."""
 
 
 class Clients:
     """The clients of a tokens file: `{name: {token_sha256 | token, sets, secrets, zones, connects, egress, hosts,
-    paths}}`."""
+    paths, runs}}`."""
 
     def __init__(self, entries: Iterable[tuple[str, Client]]) -> None:
         self._entries = tuple(entries)
+
+    @property
+    def runners(self) -> list[str]:
+        """The names of those who may start runs."""
+        return [client.name for _, client in self._entries if client.runs]
 
     @classmethod
     def read(cls, path: Path | None) -> Clients:
@@ -75,7 +82,7 @@ class Clients:
 def _entry(path: Path, name: str, entry: Any) -> tuple[str, Client]:
     if not isinstance(entry, Mapping):
         raise ValueError(f"{path}: client {name} is not an object")
-    unknown = set(entry) - {"token", "token_sha256", *_LISTS}
+    unknown = set(entry) - {"token", "token_sha256", "runs", *_LISTS}
     if unknown:
         raise ValueError(f"{path}: client {name} has unknown keys {', '.join(sorted(unknown))}")
     token, digest = entry.get("token"), entry.get("token_sha256")
@@ -91,7 +98,10 @@ def _entry(path: Path, name: str, entry: Any) -> tuple[str, Client]:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise ValueError(f"{path}: client {name}: {key} is not a list of strings")
         rights[key] = tuple(value) if key == "paths" else frozenset(value)
-    return digest, Client(name, **rights)
+    runs = entry.get("runs", False)
+    if not isinstance(runs, bool):
+        raise ValueError(f"{path}: client {name}: runs is neither true nor false")
+    return digest, Client(name, **rights, runs=runs)
 
 
 def _digest(token: str) -> str:

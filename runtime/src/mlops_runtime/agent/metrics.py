@@ -21,6 +21,8 @@ APPLIES = Counter("mlops_agent_applies_total", "Sets applied or removed.", ["set
 APPLY_SECONDS = Histogram(
     "mlops_agent_apply_seconds", "What applying or removing a set took.", buckets=(1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 )
+RUNS = Gauge("mlops_agent_runs", "Runs that are there.", ["client", "state"])
+RUNS_STARTED = Counter("mlops_agent_runs_started_total", "Runs started.", ["client"])
 REQUESTS = Counter("mlops_agent_requests_total", "Requests answered.", ["endpoint", "code"])
 REQUEST_SECONDS = Histogram(
     "mlops_agent_request_seconds",

@@ -46,6 +46,20 @@ def problems(
     return found
 
 
+def run_problems(name: str, workload: Workload) -> list[str]:
+    """What is refused of a run beside what is refused of any workload."""
+    found = []
+    if workload.name != name:
+        found.append(f"{workload.name}.name: the run of this request is {name}")
+    if not workload.is_job:
+        found.append(f"{workload.name}.kind: a run is a job")
+    if workload.volumes:
+        found.append(f"{workload.name}.volumes: would stay behind; ask for scratch directories")
+    if workload.jobs:
+        found.append(f"{workload.name}.jobs: a run has none")
+    return found
+
+
 def _image(reference: str, registry: str) -> str:
     match = _REFERENCE.fullmatch(reference)
     if match is None:

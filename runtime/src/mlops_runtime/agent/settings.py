@@ -41,6 +41,10 @@ class Settings:
     """The cluster is looked at again after so long without an event."""
     wait_seconds: int = 600
     """How long a set may take to become healthy."""
+    runs: int = 50
+    """How many runs each client may have at once."""
+    runs_keep_seconds: float = 86400.0
+    """A run that has ended so long ago is removed, whoever may still want to know of it."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
@@ -90,4 +94,6 @@ class Settings:
             port=int(number("PORT", cls.port, 1, 65535)),
             resync_seconds=number("RESYNC_SECONDS", cls.resync_seconds, 0.2, 60),
             wait_seconds=int(number("WAIT_SECONDS", cls.wait_seconds, 1, 86400)),
+            runs=int(number("RUNS", cls.runs, 1, 1000)),
+            runs_keep_seconds=number("RUNS_KEEP_SECONDS", cls.runs_keep_seconds, 1, 30 * 86400),
         )
