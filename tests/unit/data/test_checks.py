@@ -119,7 +119,7 @@ def test_wrong_services_of_the_sites_own(problems: Any) -> None:
         mlops_database_port=0,
         mlops_database_sslmode="prefer",
         mlops_database_ca="-----BEGIN PRIVATE KEY-----",
-        mlops_database_names={"mlflow": "same", "mlflow_auth": "same", "grafana": "x"},
+        mlops_database_names={"mlflow": "same", "mlflow_auth": "same", "elsewhere": "x"},
         mlops_database_users={"mlflow": "no name"},
         mlops_database_admin_user="the admin",
         mlops_object_store_provider="external",
