@@ -39,6 +39,10 @@ def verify(seconds: int):
 """
 
 
+class BusyError(AssertionError):
+    """The gateway has nobody who is ready just now."""
+
+
 class Pipelines:
     """Prefect behind the gateway, with a login or as nobody, and what the checks make there."""
 
@@ -56,6 +60,8 @@ class Pipelines:
         headers = {**self._headers, "Content-Type": "application/json"}
         body = None if content is None else json.dumps(content)
         answer = self.gateway.request(f"/api{path}", subdomain=SUBDOMAIN, method=method, headers=headers, body=body)
+        if answer.status in (502, 503, 504):
+            raise BusyError(f"{method} {path}: {answer.status} {answer.text()}")
         if answer.status >= 400:
             raise AssertionError(f"{method} {path}: {answer.status} {answer.text()}")
         return answer.json() if answer.body else None
@@ -120,7 +126,10 @@ class Pipelines:
 
     def wait_for(self, states: set[str], patience: float) -> None:
         def complaint() -> str:
-            found = self.run()
+            try:
+                found = self.run()
+            except BusyError as busy:
+                return str(busy)
             state = found["state"]
             if state["type"] in states:
                 return ""
