@@ -82,12 +82,12 @@ class Prediction:
 
 
 class Model:
-    """A served model that answers probabilities, by Seldon's protocol."""
+    """A served model that answers probabilities, by Seldon's protocol. Without a namespace its server is asked itself."""
 
     def __init__(self, gateway: Gateway, namespace: str, name: str) -> None:
         self._gateway = gateway
         self._name = name
-        self._path = f"/seldon/{namespace}/{name}/api/v1.0"
+        self._path = (f"/seldon/{namespace}/{name}" if namespace else "") + "/api/v1.0"
 
     def predict(self, row: Mapping[str, float]) -> Prediction:
         request = {"data": {"names": list(row), "ndarray": [list(row.values())]}}

@@ -4,7 +4,7 @@
 
 TRAFFIC=healthy: as many rows are scored as were asked for, there is no alarm, and by their labels the model does well.
 TRAFFIC=drifted: as many, and the model is found drifting. Rows are those of the example's traffic.py, which lies beside
-this file.
+this file, with what it takes along.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from traffic import Model, pages, send
+from asking import drawn, send
+from gateway import Gateway, Model
+from traffic import EXAMPLE
 
 MODEL, DETECTOR, PORT = os.environ["MODEL"], "drift-detector", 9000
 DATA = Path(__file__).with_name("test.csv")
@@ -88,7 +90,7 @@ def wait(what: str, holds: Callable[[Seen], bool]) -> Seen:
 def settled() -> Seen:
     """All rows that others have asked for are scored: a row of our own is the last, and nothing comes after it."""
     known = wait("the detector answers", lambda seen: True).scored
-    asked = send(model, pages(DATA, 1, drifted=False, seed=1), labels=False)[0]
+    asked = send(model, drawn(EXAMPLE, DATA, 1, drifted=False, seed=1), labels=False).total()
     found = wait("the model is watched", lambda seen: seen.scored >= known + asked and seen.lag == 0)
     while True:
         time.sleep(2)
@@ -106,9 +108,10 @@ def equal(what: str, found: float, wanted: float) -> None:
 
 traffic = os.environ["TRAFFIC"]
 rows = ROWS[traffic]
-model = Model(f"http://model-{MODEL}:9000", "", "", "")
+model = Model(Gateway(f"http://model-{MODEL}:9000"), "", MODEL)
 before = settled()
-asked, _ = send(model, pages(DATA, rows, drifted=traffic == "drifted", seed=0), labels=traffic == "healthy")
+pages = drawn(EXAMPLE, DATA, rows, drifted=traffic == "drifted", seed=0)
+asked = send(model, pages, labels=traffic == "healthy").total()
 after = wait(f"{rows} rows more are scored", lambda seen: seen.scored >= before.scored + asked and seen.lag == 0)
 equal("rows scored", after.scored - before.scored, asked)
 equal("rows rejected", after.rejected - before.rejected, 0)
