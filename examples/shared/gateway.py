@@ -82,7 +82,7 @@ class Prediction:
 
 
 class Model:
-    """A served model that answers probabilities, by Seldon's protocol. Without a namespace its server is asked itself."""
+    """A served model that answers probabilities, by Seldon's protocol; without a namespace its own server is asked."""
 
     def __init__(self, gateway: Gateway, namespace: str, name: str) -> None:
         self._gateway = gateway
