@@ -130,7 +130,7 @@ def log_lines(text: str, since: str, most: int, last: bool) -> list[LogLine]:
     """The lines behind a position in a text whose lines begin with their times: the first ones, or the last."""
     found: list[LogLine] = []
     for line in text.splitlines():
-        stamp, _, rest = line.partition(" ")
+        stamp, __, rest = line.partition(" ")
         if not STAMP.fullmatch(stamp):  # the rest of a line that was cut
             stamp, rest = found[-1].position if found else since, line
         if stamp > since:

@@ -133,7 +133,7 @@ def seconds(position: str) -> str:
     """A position as the engine takes it: seconds since 1970 and nanoseconds."""
     if not position:
         return ""
-    whole, _, rest = position.rstrip("Z").partition(".")
+    whole, __, rest = position.rstrip("Z").partition(".")
     return f"{int(datetime.fromisoformat(f'{whole}+00:00').timestamp())}.{rest.ljust(9, '0')[:9]}"
 
 
