@@ -27,20 +27,20 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / ".collections"))
 
-from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import (  # noqa: E402 - found only now
+from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import (
     ModelVersion,
     Platform,
     resolve,
     workloads,
 )
-from ansible_collections.mlops.onprem.plugins.module_utils._model_spec.flow_code import BadArchive, pack  # noqa: E402
-from ansible_collections.mlops.onprem.plugins.modules import model_source  # noqa: E402
-from ansible_collections.mlops.onprem.plugins.plugin_utils.model_filters import (  # noqa: E402
+from ansible_collections.mlops.onprem.plugins.module_utils._model_spec.flow_code import BadArchive, pack
+from ansible_collections.mlops.onprem.plugins.modules import model_source
+from ansible_collections.mlops.onprem.plugins.plugin_utils.model_filters import (
     model_plan,
     model_problems,
     model_summary,
 )
-from ansible_collections.mlops.onprem.plugins.plugin_utils.models import read_models  # noqa: E402
+from ansible_collections.mlops.onprem.plugins.plugin_utils.models import read_models
 
 RUNTIME = ROOT / "runtime/src"
 TIMEOUT = 1800
@@ -91,7 +91,8 @@ def wrapper(file: Path) -> str:
     if not spec.source or not spec.source.path or not asked:
         raise Failed("there is no row to ask: give source.path with MLflow's input example, or declare an example")
     (served,) = workloads(spec, [ModelVersion("1", "model")], Platform("mlops"))
-    given: dict[str, str] = dict(served["env"])  # type: ignore[call-overload]
+    given = served["env"]
+    assert isinstance(given, dict)
     env = {name: value for name, value in given.items() if not name.startswith(("MLFLOW_", "MLOPS_"))}
     env |= {"MLOPS_MODEL_DIR": str(resolve(file.parent, spec.source.path)), "PYTHONPATH": str(RUNTIME)}
     code = resolve(file.parent, spec.model_class.code) if spec.model_class and spec.model_class.code else None

@@ -22,8 +22,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "shared")]
 
-from gateway import Gateway, Model, Prometheus, Reading, Refused  # noqa: E402 - found only now
-from traffic import EXAMPLE, in_light  # noqa: E402
+from platform_client import Gateway, Model, Prometheus, Reading, Refused
+from traffic import EXAMPLE, in_light
 
 SHOWN = 8
 """Readings of detectors at most."""

@@ -17,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "shared"))
 
-from asking import Example, Row, main  # noqa: E402 - found only now
+from asking import Example, Row, main
 
 
 def campaign(page: Row) -> Row:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway import Gateway, Model, Refused
+from platform_client import Gateway, Model, Refused
 
 Row = dict[str, float]
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 OWN = "mlops"
@@ -26,8 +27,8 @@ def grafana_dashboard(text: str, platform: str, ledger: bool = True) -> dict[str
 def _without_ledger(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row above nothing goes, too."""
     kept = [panel for panel in panels if (panel.get("datasource") or {}).get("uid") != LEDGER]
-    following = [*kept[1:], {"type": "row"}]
-    return [one for one, after in zip(kept, following) if (one["type"], after["type"]) != ("row", "row")]  # noqa: B905
+    following = pairwise([*kept, {"type": "row"}])
+    return [one for one, after in following if (one["type"], after["type"]) != ("row", "row")]
 
 
 def _renamed(value: Any, platform: str) -> Any:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -149,30 +149,28 @@ class Reader:
         return tuple(texts)
 
     def mapping(self, field: str, *, keys: re.Pattern[str] | None = None, what: str = "") -> dict[str, str]:
-        value = self.raw(field)
-        if value is None:
-            return {}
-        if not isinstance(value, Mapping):
-            self.problem(field, f"must be a mapping, not {_kind(value)}")
-            return {}
         mapping = {}
-        for key, item in value.items():
+        for key, item in self._items(field):
             if not isinstance(key, str) or (keys is not None and not keys.match(key)):
                 self.problem(field, f"{key!r} is not {what or 'a string'}")
                 continue
             mapping[str(key)] = self._word(f"{field}.{key}", item)
         return mapping
 
-    def counts(self, field: str, *, keys: re.Pattern[str], what: str) -> dict[str, int]:
-        """A mapping of names to whole numbers above 0."""
+    def _items(self, field: str) -> Iterable[tuple[Any, Any]]:
+        """Those of a mapping; none where there is none."""
         value = self.raw(field)
         if value is None:
-            return {}
+            return ()
         if not isinstance(value, Mapping):
             self.problem(field, f"must be a mapping, not {_kind(value)}")
-            return {}
+            return ()
+        return value.items()
+
+    def counts(self, field: str, *, keys: re.Pattern[str], what: str) -> dict[str, int]:
+        """A mapping of names to whole numbers above 0."""
         counts = {}
-        for key, item in value.items():
+        for key, item in self._items(field):
             if not isinstance(key, str) or not keys.match(key):
                 self.problem(field, f"{key!r} is not {what}")
             elif isinstance(item, bool) or not isinstance(item, int) or item < 1:

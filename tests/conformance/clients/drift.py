@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from asking import drawn, send
-from gateway import Gateway, Model
+from platform_client import Gateway, Model
 from traffic import EXAMPLE
 
 MODEL, DETECTOR, PORT = os.environ["MODEL"], "drift-detector", 9000

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 from asking import drawn, main, send
-from gateway import Gateway, Model, Prometheus, Reading, Refused
+from platform_client import Gateway, Model, Prometheus, Reading, Refused
 from recorded_platform import CLASSES, DOMAIN, PASSWORD, READINGS, RecordedPlatform
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
