@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .model import HttpCheck, Route, SecretFile, Workload, canonical
+from .model import HttpCheck, Probe, Route, SecretFile, Workload, canonical
 
 NO_SALT = "blank"  # where there is nothing yet that has one
 HINT_LENGTH = 8  # a secret shorter than this would be "found" in harmless words
@@ -82,7 +82,7 @@ def unknown_peers(declared: Iterable[Workload], zone_of: Mapping[str, str | None
 def routes(workload: Workload, domain: str) -> list[dict[str, Any]]:
     """The routes as the gateway wants them: full host, port number, and how to ask whether a task is ready."""
     readiness = workload.probes.readiness or workload.probes.liveness
-    check = _ready_check(workload, readiness.http) if readiness and readiness.http else None
+    check = _ready_check(workload, readiness, readiness.http) if readiness and readiness.http else None
     return [{**_route(workload, route, domain), "readiness": check} for route in workload.routes]
 
 
@@ -105,8 +105,13 @@ def _route(workload: Workload, route: Route, domain: str) -> dict[str, Any]:
     }
 
 
-def _ready_check(workload: Workload, check: HttpCheck) -> dict[str, Any]:
-    return {"path": check.path, "port": workload.port_number(check.port), "headers": dict(check.headers)}
+def _ready_check(workload: Workload, probe: Probe, check: HttpCheck) -> dict[str, Any]:
+    return {
+        "path": check.path,
+        "port": workload.port_number(check.port),
+        "headers": dict(check.headers),
+        "timeout": probe.timeout,
+    }
 
 
 def refuse_plain_secrets(workload: Workload, place: Place, problems: list[str], at: str) -> None:

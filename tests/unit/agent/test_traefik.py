@@ -52,6 +52,13 @@ def test_golden(name: str) -> None:
     assert found == golden.read_text()
 
 
+@pytest.mark.parametrize(("timeout", "told"), [(0.5, "500ms"), (5, "5000ms"), (30, "5000ms")])
+def test_a_slow_check_is_waited_for_within_reason(timeout: float, told: str) -> None:
+    slow = Routed("slow", (Route("ui", 80),), ("10.0.1.7",), Readiness(80, "/", timeout=timeout))
+    document = configuration([slow], "example.org", (), False)
+    assert document["http"]["services"]["slow_80_http"]["loadBalancer"]["healthCheck"]["timeout"] == told
+
+
 @pytest.mark.parametrize(
     ("route", "expected"),
     [

@@ -28,6 +28,12 @@ NAMES += ("lifecycle_db_password", "agent_token_lifecycle", "agent_token_operato
 NAMES += ("prefect_admin_password", "prefect_db_password", "prometheus_admin_password", "kafka_serving_password")
 NAMES += ("prometheus_platform_password", "prometheus_password_salt")
 SECRETS = {name: f"hidden-{name}" for name in NAMES}
+# A task each: of a loop, Ansible takes the items in the order in which the hosts, done side by side, name them.
+ORDER = ("postgresql", "prefect", "lifecycle", "agent", "prometheus", "grafana")
+DECLARE = """
+    - ansible.builtin.include_role: {{name: mlops.onprem.{0}}}
+      when: ["'{0}' in mlops_chosen_components", mlops_problems | length == 0]
+"""
 PLAY = f"""
 - hosts: all
   gather_facts: false
@@ -36,9 +42,7 @@ PLAY = f"""
     - ansible.builtin.set_fact: {{mlops_secret_values: "{{{{ given_secrets }}}}"}}
     - ansible.builtin.include_role: {{name: "mlops.onprem.{{{{ item }}}}", tasks_from: validate}}
       loop: "{{{{ ['lifecycle', 'grafana'] | select('in', mlops_chosen_components) | list + ['validate'] }}}}"
-    - ansible.builtin.include_role: {{name: "mlops.onprem.{{{{ item }}}}"}}
-      loop: [postgresql, prefect, lifecycle, agent, prometheus, grafana]
-      when: [item in mlops_chosen_components, mlops_problems | length == 0]
+    {"".join(map(DECLARE.format, ORDER))}
     - ansible.builtin.copy:
         content: "{{{{ {{'workloads': mlops_workloads | default([]), 'alerting': mlops_alerting | default({{}}),
                    'problems': mlops_problems, 'components': mlops_chosen_components,

@@ -11,6 +11,8 @@ from typing import Any
 
 TRANSPORT = "mlops"
 RETRY = "retry"
+LONGEST_CHECK_SECONDS = 5.0
+"""The gateway asks a service's tasks one after the other: one that is silent keeps it from the rest for so long."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def _health_check(readiness: Readiness, route: Route) -> dict[str, Any]:
     return {
         "path": readiness.path,
         "interval": _duration(max(readiness.interval, 1.0)),
-        "timeout": _duration(readiness.timeout),
+        "timeout": _duration(min(readiness.timeout, LONGEST_CHECK_SECONDS)),
         "followRedirects": False,
         **({"port": readiness.port} if readiness.port != route.port else {}),
         **({"scheme": "http"} if route.scheme != "http" else {}),
