@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pytest
+from ansible_collections.mlops.onprem.plugins.module_utils._workload.swarm.render import network
 from cluster import SECRETS, Cluster, job, server
 
 pytestmark = pytest.mark.docker
@@ -186,6 +187,19 @@ def test_sets_have_one_owner(cluster: Cluster) -> None:
     cluster.apply(set_name="models")
     assert cluster.objects()["services"] == [f"{cluster.namespace}_store"]
     assert cluster.objects()["networks"] == [f"{cluster.namespace}_data"]
+
+
+def test_a_network_that_another_run_has_just_made_stays(cluster: Cluster) -> None:
+    """It makes all its networks before its first service, and its last may come minutes later."""
+    made, left = f"{cluster.namespace}_metrics", f"{cluster.namespace}_models"
+    model = server("model-a", zone="models")
+    cluster.engine.post("/networks/create", network(cluster.namespace, "metrics"))
+    cluster.apply(model, server("model-b", zone="models"), set_name="models")
+    cluster.apply(model, set_name="models")
+    assert cluster.objects()["networks"] == [made, left]
+    cluster.absent("models", names=["model-a"])
+    assert cluster.objects()["networks"] == [made]
+    assert cluster.apply(server("watch", zone="metrics")).workloads["watch"].status == "healthy"
 
 
 def test_a_port_of_the_host_moves(cluster: Cluster) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ..base import (
@@ -198,7 +198,7 @@ class SwarmBackend(Backend):
             result.workloads[title] = Outcome("absent", True, ["removed"])
             result.before[title] = comparable(service["Spec"], snapshot.network_names)
             snapshot.services.pop(name)
-        unused = objects.unused(set_name)
+        unused = objects.unused(set_name, None if names is None else doomed.values())
         volumes = objects.volumes(set_name, names) if remove_volumes else []
         pins = objects.pins(names if names is not None else None) if remove_volumes else []
         result.changed = bool(doomed or unused or volumes or pins or objects.ended(set_name, names))
@@ -285,8 +285,7 @@ class SwarmBackend(Backend):
         # What other runs have in common with it stays for as long as any of them is there.
         snapshot = read(engine, self.namespace)
         objects = Objects(engine, Site(self.namespace, set_name), snapshot)
-        unused = replace(objects.unused(set_name), networks=[])
-        objects.remove(unused, Reporter(Result(), None), REMOVAL)
+        objects.remove(objects.unused(set_name, ()), Reporter(Result(), None), REMOVAL)
         objects.remove_ended(objects.ended(set_name))
         return bool(services)
 
@@ -535,10 +534,10 @@ class SwarmBackend(Backend):
             service = snapshot.services.pop(name, None)
             if service is not None:
                 report(f"removing {name}")
-                self.engine.delete(f"/services/{service['ID']}")
+                remove(self.engine, service, snapshot.tasks.get(service["ID"], []))
                 gone.append(service)
         objects = Objects(self.engine, Site(self.namespace, set_name), snapshot)
-        unused = objects.unused(set_name)
+        unused = objects.unused(set_name, gone)
         if gone and unused.networks:
             self._wait_gone([service["ID"] for service in gone], _longest_grace(gone))
         if gone:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -178,12 +178,12 @@ def contents(snapshot: Snapshot) -> dict[str, str]:
     return {name: decode(config["Spec"].get("Data")) for name, config in snapshot.configs.items()}
 
 
-def references(snapshot: Snapshot) -> tuple[set[str], set[str], set[str]]:
-    """The names of the configs and secrets and the ids of the networks that services use."""
+def references(services: Iterable[Mapping[str, Any]]) -> tuple[set[str], set[str], set[str]]:
+    """The names of the configs and secrets and the ids of the networks that these services use."""
     configs: set[str] = set()
     secrets: set[str] = set()
     networks: set[str] = set()
-    for service in snapshot.services.values():
+    for service in services:
         template = service["Spec"]["TaskTemplate"]
         container = template.get("ContainerSpec") or {}
         configs.update(item["ConfigName"] for item in container.get("Configs") or [])

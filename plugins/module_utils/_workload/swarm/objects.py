@@ -67,9 +67,11 @@ class Objects:
             for name, content in item.secrets.items():
                 self._store("secrets", name, content, shared, self.snapshot.secrets)
 
-    def unused(self, set_name: str) -> Unused:
-        """The set's configs and secrets and the namespace's networks that no service in the snapshot refers to."""
-        configs, secrets, networks = references(self.snapshot)
+    def unused(self, set_name: str, left_by: Iterable[Mapping[str, Any]] | None) -> Unused:
+        """The set's configs and secrets, and the namespace's networks, that no service in the snapshot refers to. Of the
+        networks those alone that these services left, if any are given: another set's run may have just made one."""
+        configs, secrets, networks = references(self.snapshot.services.values())
+        left = None if left_by is None else references(left_by)[2]
         return Unused(
             configs=[
                 name
@@ -84,7 +86,9 @@ class Objects:
             networks=[
                 name
                 for name, item in self.snapshot.networks.items()
-                if (item.get("Labels") or {}).get(NAMESPACE) == self.snapshot.namespace and item["Id"] not in networks
+                if (item.get("Labels") or {}).get(NAMESPACE) == self.snapshot.namespace
+                and item["Id"] not in networks
+                and (left is None or item["Id"] in left)
             ],
         )
 
