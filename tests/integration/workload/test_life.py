@@ -8,8 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from ansible_collections.mlops.onprem.plugins.module_utils._workload.swarm.render import network
-from cluster import SECRETS, Cluster, job, server
+from cluster import SECRETS, Cluster, job, network, server
 
 pytestmark = pytest.mark.docker
 

@@ -68,8 +68,10 @@ class Objects:
                 self._store("secrets", name, content, shared, self.snapshot.secrets)
 
     def unused(self, set_name: str, left_by: Iterable[Mapping[str, Any]] | None) -> Unused:
-        """The set's configs and secrets, and the namespace's networks, that no service in the snapshot refers to. Of the
-        networks those alone that these services left, if any are given: another set's run may have just made one."""
+        """The set's configs and secrets, and the namespace's networks, that no service in the snapshot refers to.
+
+        Of the networks only those that these services left, where any are given: another run may have just made one.
+        """
         configs, secrets, networks = references(self.snapshot.services.values())
         left = None if left_by is None else references(left_by)[2]
         return Unused(
