@@ -35,7 +35,7 @@ async def serve(answer: bytes | None, seen: list[bytes] | None = None) -> tuple[
         (b"HTTP/1.1 404 Not Found\r\n\r\n", Verdict.NOT_READY),
         (b"220 mail.example\r\n", Verdict.NOT_READY),
         (b"", Verdict.NOT_READY),
-        (None, Verdict.NOT_READY),
+        (None, Verdict.SILENT),
     ],
 )
 def test_the_answer_decides(answer: bytes | None, verdict: Verdict) -> None:
@@ -56,7 +56,7 @@ def test_a_connection_is_enough_where_there_is_no_path() -> None:
     assert asyncio.run(run()) is Verdict.READY
 
 
-def test_a_refused_connection_is_not_ready_and_silence_is_unreachable() -> None:
+def test_a_refused_connection_is_not_ready_and_no_word_is_silence() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -69,7 +69,7 @@ def test_a_refused_connection_is_not_ready_and_silence_is_unreachable() -> None:
             client.setblocking(False)
             client.connect_ex(full.getsockname())
         begun = time.monotonic()
-        assert asyncio.run(ask(Target("127.0.0.1", full.getsockname()[1], "/"), 0.3)) is Verdict.UNREACHABLE
+        assert asyncio.run(ask(Target("127.0.0.1", full.getsockname()[1], "/"), 0.3)) is Verdict.SILENT
         assert time.monotonic() - begun < 2
 
 

@@ -73,8 +73,8 @@ def test_a_new_task_waits_until_it_is_ready_once(answers: dict[str, Verdict]) ->
     assert len(servers(state, "m")) == 2
 
 
-def test_none_ready_means_none_but_those_that_cannot_be_asked_from_here(answers: dict[str, Verdict]) -> None:
-    answers |= {"10.0.0.1": Verdict.NOT_READY, "10.0.0.2": Verdict.UNREACHABLE}
+def test_none_ready_means_none_but_those_that_say_nothing(answers: dict[str, Verdict]) -> None:
+    answers |= {"10.0.0.1": Verdict.NOT_READY, "10.0.0.2": Verdict.SILENT}
     tasks = [task(1, address="10.0.0.1"), task(2, address="10.0.0.2")]
     state = seen(State(Settings()), workload("m", *tasks, readiness=READY))
     assert servers(state, "m") == ["http://10.0.0.2:5000"]
@@ -99,6 +99,22 @@ def test_a_dead_task_is_out_before_new_ones_are_asked(
     seen(state, workload("m", task(1, address="10.0.0.1"), task(3, address="10.0.0.3"), readiness=READY))
     assert bodies == [["http://10.0.0.1:5000"]]
     assert servers(state, "m") == ["http://10.0.0.1:5000", "http://10.0.0.3:5000"]
+
+
+def test_the_last_one_goes_and_its_successor_has_not_been_asked_yet(
+    monkeypatch: pytest.MonkeyPatch, answers: dict[str, Verdict]
+) -> None:
+    state = seen(State(Settings()), workload("m", task(1, address="10.0.0.1"), readiness=READY))
+    bodies = []
+
+    async def slow(targets: Iterable[Target], timeout: float) -> dict[Target, Verdict]:
+        bodies.append(servers(state, "m"))
+        return dict.fromkeys(targets, Verdict.NOT_READY)
+
+    monkeypatch.setattr(module, "ask_all", slow)
+    seen(state, workload("m", task(1, healthy=False), task(2, address="10.0.0.2"), readiness=READY))
+    assert bodies == [["http://10.0.0.2:5000"]], "somebody is better than nobody"
+    assert servers(state, "m") == []
 
 
 def test_the_last_known_state_stays_when_looking_fails() -> None:

@@ -19,8 +19,8 @@ class Verdict(Enum):
     READY = "ready"
     NOT_READY = "not ready"
     """It said so, or refused the connection."""
-    UNREACHABLE = "unreachable"
-    """No word from it: its node may be gone, or this agent's own network."""
+    SILENT = "silent"
+    """No word from it in time: it is slow, or its node is gone, or this agent's own network."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,10 @@ class Target:
 
 async def ask(target: Target, timeout: float) -> Verdict:
     """One question, answered within `timeout` seconds."""
-    connected = False
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_connection(target.address, target.port)
-            connected = True
             if target.path is None:
                 return Verdict.READY
             writer.write(_request(target))
@@ -51,7 +49,7 @@ async def ask(target: Target, timeout: float) -> Verdict:
     except ConnectionError:
         return Verdict.NOT_READY
     except (OSError, TimeoutError):
-        return Verdict.NOT_READY if connected else Verdict.UNREACHABLE
+        return Verdict.SILENT
     finally:
         if writer is not None:
             with contextlib.suppress(OSError):

@@ -120,8 +120,8 @@ def _routed(item: Observed, verdicts: dict[str, Verdict], domain: str) -> Routed
     running = [(task, task.addresses[ZONE]) for task in item.tasks if task.healthy and task.addresses.get(ZONE)]
     addresses = [address for task, address in running if readiness is None or verdicts.get(task.id) is Verdict.READY]
     if not addresses:
-        # None of them is known to be ready: those that can't be asked from here may still answer the gateway.
-        addresses = [address for task, address in running if verdicts.get(task.id) is Verdict.UNREACHABLE]
+        # None of them is known to be ready: those that haven't been asked yet, or say nothing, may answer the gateway.
+        addresses = [address for task, address in running if verdicts.get(task.id) is not Verdict.NOT_READY]
     return Routed(item.name, tuple(_route(route, domain) for route in item.routes), tuple(addresses), readiness)
 
 
