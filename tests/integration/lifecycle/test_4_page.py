@@ -56,7 +56,7 @@ def show(browser: Chrome, controller: Controller, client: str) -> None:
 
 def row_of(browser: Chrome, heading: str, model: str) -> WebElement:
     """The first of that model in the table below a heading."""
-    path = f"//h2[text()='{heading}']/following-sibling::table[1]/tbody/tr[td[contains(., '{model}')]]"
+    path = f"//h2[text()='{heading}']/following-sibling::div[1]/table/tbody/tr[td[contains(., '{model}')]]"
     return browser.find_element(By.XPATH, path)
 
 

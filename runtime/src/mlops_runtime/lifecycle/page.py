@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -73,7 +73,7 @@ def answer(seen: Mapping[str, Any], problems: Mapping[str, str], token: Callable
 
 
 def _moment(value: datetime | None) -> str:
-    return f"{value:%Y-%m-%d %H:%M:%S}" if value else ""
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if value else ""
 
 
 def _seconds(value: float | None) -> str:
