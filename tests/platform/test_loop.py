@@ -125,8 +125,9 @@ def test_the_loop_closes_by_itself(platform: Platform, loop: Rest) -> None:
     print(
         f"BAR {met}: the loop closes in {seconds:.0f} s (below {BAR}), {asking.asked} requests, none failed: {stages}"
     )
-    served = [one["version"] for one in told(platform, f"/v1/served?model={LOOP}")["served"]]
-    assert served[:2] == [now["serves"], "1"]
+    served = told(platform, f"/v1/served?model={LOOP}")["served"]
+    assert [one["version"] for one in served[:2]] == [now["serves"], "1"]
+    assert f"made in the episode {episode['id']}" in served[0]["reason"]
 
 
 def test_the_controller_does_what_it_must(platform: Platform, loop: Rest) -> None:

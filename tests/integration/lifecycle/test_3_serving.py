@@ -112,10 +112,14 @@ def following(controller_of: Callable[..., Controller], agent: str, tmp_path: Pa
     )
 
 
+def tag(mlflow: Mlflow, model: str, version: str, key: str, value: str) -> None:
+    mlflow.api("POST", "model-versions/set-tag", {"name": model, "version": version, "key": key, "value": value})
+
+
 def has_image(mlflow: Mlflow, model: str, version: str) -> None:
     reference = f"127.0.0.1:5000/model@sha256:{version * 64}"
     for key, value in {"mlops.environment": "model-0123456789ab", "mlops.image": reference}.items():
-        mlflow.api("POST", "model-versions/set-tag", {"name": model, "version": version, "key": key, "value": value})
+        tag(mlflow, model, version, key, value)
 
 
 def test_an_alias_is_followed(following: Controller, cluster: Cluster, mlflow: Mlflow) -> None:
@@ -134,8 +138,11 @@ def test_an_alias_is_followed(following: Controller, cluster: Cluster, mlflow: M
     site.alias(model, "champion", "2")
     eventually(lambda: "held" in following.decisions(model), 60)
     assert served() == [("champion", "1", True)]
+    tag(mlflow, model, "2", "mlops.episode", "a-run-of-a-schedule")
     has_image(mlflow, model, "2")
     eventually(lambda: served() == [("champion", "2", True), ("champion", "1", False)], 180, served)
+    reasons = [item["reason"] for item in following.get(f"/v1/served?model={model}").json["served"]]
+    assert reasons[0].endswith("; made by the run a-run-of-a-schedule, of no alert") and "made" not in reasons[1]
     asked = len(cluster.applied)
     assert cluster.applied[-1] == [f"model-{model}:2"]
     # Another controller process finds all as it should be, and changes nothing.

@@ -21,6 +21,7 @@ from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
 from mlops_runtime.contracts.digest import TAG as DIGEST_TAG
 from mlops_runtime.contracts.digest import digest_of_files, file_digest, is_ignored
+from mlops_runtime.contracts.tags import ENVIRONMENT, EPISODE, IMAGE
 from mlops_runtime.pipelines.access import Access, tags_of
 from mlops_runtime.pipelines.datasets import CONTEXT_TAG, DATASETS_TAG, MANIFEST
 from mlops_runtime.pipelines.errors import PipelineError
@@ -28,13 +29,12 @@ from mlops_runtime.pipelines.gate import FILE, Verdict
 from mlops_runtime.pipelines.gate import TAG as GATE_TAG
 from mlops_runtime.pipelines.holdout import Data
 
-EPISODE: Final = "mlops.episode"
 PARENT: Final = "mlops.parent"
 PIPELINE: Final = "mlops.pipeline"
 HOLDOUT: Final = "mlops.holdout"
 SINCE, UNTIL = "mlops.stream.since", "mlops.stream.until"
 DRIFT_SHA256: Final = "mlops.drift.sha256"
-INHERITED: Final = ("mlops.environment", "mlops.image")
+INHERITED: Final = (ENVIRONMENT, IMAGE)
 """What it runs in: the champion's, whose lock it was trained for."""
 LOGGED_MODEL: Final = "model"
 _AT_ONCE: Final = 4

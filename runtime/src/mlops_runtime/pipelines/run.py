@@ -29,6 +29,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from mlops_runtime.contracts import environment
 from mlops_runtime.contracts.digest import TAG as DIGEST_TAG
 from mlops_runtime.contracts.digest import digest_of_files, is_ignored
+from mlops_runtime.contracts.tags import EPISODE
 from mlops_runtime.drift.archive.store import EXPERIMENT, Store
 from mlops_runtime.pipelines import datasets, detectors, gate, holdout, promotion, registration, stream, tuning
 from mlops_runtime.pipelines.access import Access, connect, tags_of
@@ -118,7 +119,7 @@ class Retraining:
             raise PipelineError(f"{model!r} and {episode!r} are no names of a model and an episode")
         registered = access.registered(model)
         experiment = _experiment(access, f"retraining-{model}")
-        known = access.client.search_runs([experiment], f"tags.`{registration.EPISODE}` = '{episode}'", max_results=1)
+        known = access.client.search_runs([experiment], f"tags.`{EPISODE}` = '{episode}'", max_results=1)
         if known:
             run_id = str(known[0].info.run_id)
             log.info("The run %s of episode %s is taken up again", run_id, episode)
@@ -129,7 +130,7 @@ class Retraining:
             found = access.mlflow.version(model, champion)
             made = datetime.fromtimestamp(int(found["creation_timestamp"]) / 1000, UTC).isoformat()
             tags = {
-                registration.EPISODE: episode,
+                EPISODE: episode,
                 MODEL: model,
                 CHAMPION: champion,
                 ALERTED: version or champion,

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -35,8 +35,8 @@ async def keep_plans(connection: Connection, plans: Mapping[str, Plan]) -> None:
         )
 
 
-async def observe(connection: Connection, running: Iterable[Running]) -> list[str]:
-    """Notes what is healthy now; returns a line for each change."""
+async def observe(connection: Connection, running: Iterable[Running], made: Callable[[str, str], str]) -> list[str]:
+    """Notes what is healthy now; returns a line for each change. `made`: what the run that made a version was for."""
     rows = await (await connection.execute("SELECT model, role, version FROM served WHERE until IS NULL")).fetchall()
     before = {(row["model"], row["role"]): row["version"] for row in rows}
     now = {(item.model, item.role): item.version for item in running}
@@ -47,7 +47,7 @@ async def observe(connection: Connection, running: Iterable[Running]) -> list[st
         was = before.get((model, role))
         alias = await _since(connection, model, role, version)
         named = f"{role} names it since {alias['since']:%Y-%m-%d %H:%M:%S %Z}" if alias else ""
-        reason = named or "the registry names another"
+        reason = (named or "the registry names another") + await _origin(connection, made(model, version))
         await _end(connection, model, role)
         await connection.execute(
             "INSERT INTO served (model, role, version, reason) VALUES (%s, %s, %s, %s)", [model, role, version, reason]
@@ -77,6 +77,16 @@ async def history(connection: Connection, model: str = "", limit: int = 50) -> l
 async def _since(connection: Connection, model: str, role: str, version: str) -> dict[str, Any] | None:
     query = "SELECT since FROM aliases WHERE model = %s AND alias = %s AND version = %s AND until IS NULL"
     return await (await connection.execute(query, [model, role, version])).fetchone()
+
+
+async def _origin(connection: Connection, episode: str) -> str:
+    if not episode:
+        return ""
+    query = "SELECT cause FROM episodes WHERE id::text = %s"
+    found = await (await connection.execute(query, [episode])).fetchone()
+    return (
+        f"; made in the episode {episode}: {found['cause']}" if found else f"; made by the run {episode}, of no alert"
+    )
 
 
 async def _end(connection: Connection, model: str, role: str) -> None:

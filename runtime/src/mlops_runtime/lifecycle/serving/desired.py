@@ -25,6 +25,8 @@ class Version:
     image: str
     reference: str
     sha256: str = ""
+    episode: str = ""
+    """What the run that made it was for; empty where it was declared."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from mlops_runtime.contracts.digest import TAG as SHA256_TAG
 from mlops_runtime.contracts.mlflow import Mlflow, MlflowError
+from mlops_runtime.contracts.tags import ENVIRONMENT, EPISODE, IMAGE
 from mlops_runtime.lifecycle.ledger import episodes, models, served
 from mlops_runtime.lifecycle.ledger.database import Pool
 from mlops_runtime.lifecycle.ledger.models import Model
@@ -23,8 +24,6 @@ from mlops_runtime.lifecycle.settings import Serving
 
 log = logging.getLogger(__name__)
 
-IMAGE_TAG: Final = "mlops.environment"
-REFERENCE_TAG: Final = "mlops.image"
 _KNOWN_SECONDS: Final = 60.0
 """So long what a version runs in is taken for granted: its image may be built anew."""
 _HELD_SECONDS: Final = 3.0
@@ -75,6 +74,11 @@ class Follower:
             async with self._pool.connection() as connection:
                 await served.keep_plans(connection, found.plans)
 
+    def _made(self, model: str, version: str) -> str:
+        """What the run that made a version was for, as far as the registry has told; empty where no run made it."""
+        _, fact = self._versions.get((model, version), (0.0, ""))
+        return "" if isinstance(fact, str) else fact.episode
+
     async def _facts(self, known: Mapping[str, Model]) -> dict[tuple[str, str], Version | str]:
         """What the aliased versions run in."""
         wanted = {(name, version) for name, model in known.items() for version in model.aliases.values()}
@@ -112,7 +116,7 @@ class Follower:
     async def _observe(self, status: Status) -> None:
         """What is healthy, and that the set failed, once."""
         async with self._pool.connection() as connection:
-            changes = await served.observe(connection, status.running)
+            changes = await served.observe(connection, status.running, self._made)
             if status.state == "failed" and status.reasons != self._failed:
                 await episodes.note(connection, "", "", None, "serving failed", "; ".join(status.reasons))
         self._failed = status.reasons if status.state == "failed" else ()
@@ -128,7 +132,7 @@ def _holds(found: Desired, status: Status) -> bool:
 
 def _read(version: Mapping[str, Any]) -> Version | str:
     tags = {tag["key"]: str(tag.get("value", "")) for tag in version.get("tags", [])}
-    image, reference = tags.get(IMAGE_TAG, ""), tags.get(REFERENCE_TAG, "")
+    image, reference = tags.get(ENVIRONMENT, ""), tags.get(IMAGE, "")
     if not image or not reference:
-        return f"its tags {IMAGE_TAG} and {REFERENCE_TAG} don't say which image it runs in; declare it (mlops_models)"
-    return Version(str(version["version"]), image, reference, tags.get(SHA256_TAG, ""))
+        return f"its tags {ENVIRONMENT} and {IMAGE} don't say which image it runs in; declare it (mlops_models)"
+    return Version(str(version["version"]), image, reference, tags.get(SHA256_TAG, ""), tags.get(EPISODE, ""))
