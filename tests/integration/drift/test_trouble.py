@@ -110,11 +110,11 @@ def test_a_broker_that_comes_late_and_goes(tmp_path: Path) -> None:
             assert any(reason.startswith("broker") for reason in gone["reasons"])
             kafka.start()
             send(kafka.address, "predictions.m", values[400:800])
-            until(lambda: scored(service, "m", 800), "the second part scored", 120)
+            until(lambda: scored(service, "m", 800), "the second part scored")
             kafka.stop(hard=True)
             kafka.start()
             send(kafka.address, "predictions.m", values[800:])
-            end = until(lambda: scored(service, "m", 1200), "the last part scored", 120)
+            end = until(lambda: scored(service, "m", 1200), "the last part scored")
             until(lambda: service.ready()["status"] == "ready", "ready again")
         assert end["versions"]["1"]["rows"] == sum(len(json.loads(value)["X"]) for value in values)
         assert end["dead"] == {}
@@ -132,14 +132,14 @@ def test_a_dead_letter_topic_that_is_missing_stops_that_model_alone(broker: str,
     with running(service):
         send(broker, "nodead.a", [*drifting("a", 50, 1), b"{", *drifting("a", 50, 2)])
         send(broker, "nodead.b", [*drifting("b", 50, 1), b"{", *drifting("b", 50, 2)])
-        until(lambda: scored(service, "b", 101), "the other model is scored", 120)
-        ready = until(lambda: (r := service.ready())["problems"] and r, "it is said", 120)
+        until(lambda: scored(service, "b", 101), "the other model is scored")
+        ready = until(lambda: (r := service.ready())["problems"] and r, "it is said")
         assert "nodead.a.dead" in ready["problems"]["nodead.a [0]"]
         assert ready["status"] in ("ready", "lagging")
         send(broker, "nodead.b", drifting("b", 50, 3))
-        until(lambda: scored(service, "b", 151), "the other model goes on", 120)
+        until(lambda: scored(service, "b", 151), "the other model goes on")
         topics(broker, "nodead.a.dead")
-        until(lambda: scored(service, "a", 101), "it goes on once the topic is there", 120)
+        until(lambda: scored(service, "a", 101), "it goes on once the topic is there")
     assert [letter.value for letter in read_all(broker, "nodead.a.dead")] == [b"{"]
 
 
@@ -162,7 +162,7 @@ def test_a_topic_that_comes_late_and_an_artefact_that_is_broken(broker: str, tmp
         assert "it was changed" in ready["models"]["a"]["2"]
         topics(broker, "later.b", "later.b.dead")
         send(broker, "later.b", drifting("b", 50, 1))
-        until(lambda: scored(service, "b", 50), "the late topic is scored", 120)
+        until(lambda: scored(service, "b", 50), "the late topic is scored")
         fitted(models, "a", "3")
         send(broker, "later.a", drifting("a", 20, 3, version="3"))
         late = until(lambda: scored(service, "a", 80), "a version that comes with its first records is scored")
