@@ -31,7 +31,7 @@ def disturbed(platform: Platform, arguments: tuple[str, ...], begun: Callable[[]
     started = time.monotonic()
     process = platform.start(*arguments)
     try:
-        wait_for(lambda: begun() or process.poll() is not None, seconds=120, what="the run is at the workloads")
+        wait_for(lambda: begun() or process.poll() is not None, seconds=600, what="the run is at the workloads")
         assert process.poll() is None, "the run was over before anything could happen"
         act()
         output, _ = process.communicate(timeout=900)
