@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Start
-from prefect import Prefect
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -38,14 +36,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     with Chrome(options, Service(driver)) as running:
         running.set_page_load_timeout(60)
         yield running
-
-
-@pytest.fixture(scope="module")
-def controller(controller_of: Start, prefect: Prefect) -> Controller:
-    """The page is full of what other tests leave; this one is read."""
-    made = controller_of(prefect.url)
-    made.start()
-    return made
 
 
 def show(browser: Chrome, controller: Controller, client: str) -> None:
@@ -107,7 +97,6 @@ def test_a_person_refuses_on_the_page(controller: Controller, site: Site, browse
 def test_who_only_reads_has_nothing_to_press(controller: Controller, site: Site, browser: Chrome) -> None:
     asked = controller.knows(site.model(action="ask"))
     controller.send(alert(asked))
-    browser.execute_cdp_cmd("Network.clearBrowserCache", {})
     show(browser, controller, "reader")
     assert "asked" in row_of(browser, "Alerts that stand", asked).text
     assert not browser.find_elements(By.TAG_NAME, "button")

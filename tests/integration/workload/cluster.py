@@ -20,7 +20,6 @@ for folder in ("plugins/module_utils",):
 from _workload import Result, WorkloadError  # noqa: E402 - found only now
 from _workload.backends import backend  # noqa: E402 - found only now
 from _workload.engine import Engine  # noqa: E402 - found only now
-from _workload.swarm.render import network as network  # noqa: E402 - found only now
 
 IMAGES = {"one": "t-workload/server:1", "two": "t-workload/server:2"}
 SECRETS = {"web_password": "correct horse battery staple"}

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from cluster import SECRETS, Cluster, job, network, server
+from cluster import SECRETS, Cluster, job, server
 
 pytestmark = pytest.mark.docker
 
@@ -191,14 +191,15 @@ def test_sets_have_one_owner(cluster: Cluster) -> None:
 def test_a_network_that_another_run_has_just_made_stays(cluster: Cluster) -> None:
     """It makes all its networks before its first service, and its last may come minutes later."""
     made, left = f"{cluster.namespace}_metrics", f"{cluster.namespace}_models"
-    model = server("model-a", zone="models")
-    cluster.engine.post("/networks/create", network(cluster.namespace, "metrics"))
+    model, watch = server("model-a", zone="models"), server("watch", zone="metrics")
+    cluster.apply(watch)
+    cluster.engine.delete(f"/services/{cluster.namespace}_watch")
     cluster.apply(model, server("model-b", zone="models"), set_name="models")
     cluster.apply(model, set_name="models")
     assert cluster.objects()["networks"] == [made, left]
     cluster.absent("models", names=["model-a"])
     assert cluster.objects()["networks"] == [made]
-    assert cluster.apply(server("watch", zone="metrics")).workloads["watch"].status == "healthy"
+    assert cluster.apply(watch).workloads["watch"].status == "healthy"
 
 
 def test_a_port_of_the_host_moves(cluster: Cluster) -> None:
