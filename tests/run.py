@@ -152,7 +152,7 @@ def stages() -> list[Stage]:
         *integration("prefect_modules", lane="beds", by_name="it has yet to be run as a whole beside the others"),
         *integration("prefect_server", lane="beds", by_name="it has yet to be run as a whole beside the others"),
         *integration("work_pool", by_name="it has yet to be run as a whole beside the others"),
-        *integration("drift", "kafka", "agent", "data", "gateway", "images", "workload"),
+        *integration("drift", "kafka", "agent", "data", "gateway", "images", "image_builder", "workload"),
         *integration("drift_alibi", by_name="it builds an image of a gigabyte"),
         *integration(
             "lifecycle",

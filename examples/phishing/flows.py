@@ -45,19 +45,28 @@ def judge(run: Retraining, challenger: Path, data: Data) -> Verdict:
 
 
 @task
-def register(run: Retraining, challenger: Path, data: Data, verdict: Verdict, parameters: dict[str, float]) -> str:
-    return run.register(challenger, data, verdict, parameters=parameters, performance={"window": 200})
+def register(
+    run: Retraining, challenger: Path, data: Data, verdict: Verdict, parameters: dict[str, float], lock: Path
+) -> str:
+    watch = {"window": 200}
+    return run.register(challenger, data, verdict, parameters=parameters, performance=watch, requirements=lock)
 
 
 @flow
 def retrain(
-    model: str = "phishing", version: str = "", episode: str = "", files: list[str] | None = None, trials: int = 12
+    model: str = "phishing",
+    version: str = "",
+    episode: str = "",
+    files: list[str] | None = None,
+    trials: int = 12,
+    requirements: str = "requirements.txt",
 ) -> str:
-    """What became of it: promoted, refused, manual or superseded, and why."""
+    """What became of it: promoted, refused, manual or superseded, and why. `requirements`: the lock to serve with."""
     with retraining(model, version, episode, target=TARGET) as run:
         data = gather(run, files or [])
         parameters = tune(run, data, trials)
         challenger = train(run, data, parameters)
         verdict = judge(run, challenger, data)
-        made = run.promote(register(run, challenger, data, verdict, parameters))
+        lock = Path(__file__).with_name(requirements)
+        made = run.promote(register(run, challenger, data, verdict, parameters, lock))
     return f"{made.outcome}: {made.reason}"

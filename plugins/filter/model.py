@@ -24,5 +24,6 @@ class FilterModule:
             "model_served",
             "model_summary",
             "model_topics",
+            "model_unbuilt",
             "model_workloads",
         )

@@ -101,14 +101,11 @@ why:
   type: list
   elements: str
 status:
-  description: V(healthy), or what the engine says of it.
+  description: V(healthy), or what the engine says of it; V(absent) where it isn't there. In check mode as it is now.
   returned: success
   type: str
 """
 
-import datetime
-import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -116,28 +113,42 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mlops.onprem.plugins.module_utils._docker.api import Engine
 from ansible_collections.mlops.onprem.plugins.module_utils._errors import RequestError
 from ansible_collections.mlops.onprem.plugins.module_utils._images.errors import ImagesError
-from ansible_collections.mlops.onprem.plugins.module_utils._images.registry_container import (
-    Registry,
-    differences,
-    observed,
-    summary,
-)
-from ansible_collections.mlops.onprem.plugins.module_utils._images.registry_files import (
-    changed,
-    htpasswd,
-    newest,
-    write,
-)
+from ansible_collections.mlops.onprem.plugins.module_utils._images.host_container import HostContainer
+from ansible_collections.mlops.onprem.plugins.module_utils._images.host_engine import absent, present
+from ansible_collections.mlops.onprem.plugins.module_utils._images.htpasswd import htpasswd
+
+MOUNT = "/etc/registry"
 
 
-def inspect(engine: Engine, path: str, check: bool) -> dict[str, Any] | None:
-    """An object, None where it isn't there; in check mode also where there is no engine yet."""
-    try:
-        return dict(engine.call("GET", path))
-    except RequestError as error:
-        if error.status == 404 or (check and error.unreachable):
-            return None
-        raise
+def container(parameters: dict[str, Any]) -> HostContainer:
+    """What the parameters ask for."""
+    tls, users = bool(parameters["tls_certificate"]), bool(parameters["users"])
+    environment = {}
+    if tls:
+        environment["REGISTRY_HTTP_TLS_CERTIFICATE"] = f"{MOUNT}/tls.pem"
+        environment["REGISTRY_HTTP_TLS_KEY"] = f"{MOUNT}/tls.key"
+        environment["REGISTRY_HTTP_TLS_MINIMUMTLS"] = "tls1.2"
+    if users:
+        environment["REGISTRY_AUTH_HTPASSWD_REALM"] = parameters["namespace"]
+        environment["REGISTRY_AUTH_HTPASSWD_PATH"] = f"{MOUNT}/htpasswd"
+    # The certificate names the host, and this asks from within.
+    option = ["--no-check-certificate"] if tls else []
+    asked = f"{'https' if tls else 'http'}://127.0.0.1:5000/"
+    return HostContainer(
+        name=parameters["name"],
+        namespace=parameters["namespace"],
+        role="registry",
+        image=parameters["image"],
+        prefix="REGISTRY_",
+        health=["wget", "-q", "-T", "3", "-O", "/dev/null", *option, asked],
+        start_period=10,
+        memory=parameters["memory"],
+        cpus=parameters["cpus"],
+        environment=environment,
+        volumes={parameters["name"]: "/var/lib/registry"},
+        folders={str(parameters["config_dir"]): MOUNT} if tls or users else {},
+        ports={"5000/tcp": [{"HostIp": parameters["address"], "HostPort": str(parameters["port"])}]},
+    )
 
 
 def wanted_files(parameters: dict[str, Any], check: bool) -> dict[str, str]:
@@ -154,115 +165,6 @@ def wanted_files(parameters: dict[str, Any], check: bool) -> dict[str, str]:
                 raise
             files["htpasswd"] = "(not computed: bcrypt is missing)"
     return files
-
-
-def started_before(live: dict[str, Any], moment: float) -> bool:
-    """Whether the container runs with files older than *moment*."""
-    started = datetime.datetime.fromisoformat(live["State"]["StartedAt"][:19] + "+00:00").timestamp()
-    return started < int(moment)
-
-
-def wait_healthy(engine: Engine, name: str, timeout: int) -> str:
-    end = time.monotonic() + timeout
-    while True:
-        state = engine.call("GET", f"/containers/{name}/json")["State"]
-        status = str((state.get("Health") or {}).get("Status", state["Status"]))
-        if status == "healthy":
-            return status
-        if time.monotonic() > end:
-            raise ImagesError(
-                f"the registry {name} isn't healthy after {timeout} s ({status}); it said last:\n{engine.logs(name)}"
-            )
-        time.sleep(0.5)
-
-
-def remove(engine: Engine, name: str) -> None:
-    engine.call("DELETE", f"/containers/{name}", force="true")
-
-
-def present(parameters: dict[str, Any], engine: Engine, check: bool) -> dict[str, Any]:
-    if not parameters["image"]:
-        raise ImagesError("image is needed")
-    name = parameters["name"]
-    folder = Path(parameters["config_dir"])
-    wanted = Registry(
-        name=name,
-        namespace=parameters["namespace"],
-        image=parameters["image"],
-        address=parameters["address"],
-        port=parameters["port"],
-        volume=name,
-        config_dir=str(folder),
-        tls=bool(parameters["tls_certificate"]),
-        users=bool(parameters["users"]),
-        memory=parameters["memory"],
-        cpus=parameters["cpus"],
-    )
-    files = wanted_files(parameters, check)
-    image = inspect(engine, f"/images/{wanted.image}/json", check)
-    if image is None and not check:
-        raise ImagesError(f"the engine doesn't have the image {wanted.image}; the role images makes it")
-    live = inspect(engine, f"/containers/{name}/json", check)
-    after = summary(wanted, image["Id"] if image else wanted.image)
-    before = observed(live, after["labels"]) if live else {}
-    recreate = differences(before, after)
-    stale = changed(folder, files)
-    restart = bool(live) and not recreate and not stale and started_before(live or {}, newest(folder, files))
-    why = recreate + [f"file {file}" for file in stale] + (["started before its files were written"] if restart else [])
-    result = {
-        "changed": bool(why),
-        "why": why if live else ["it isn't there"],
-        "status": "healthy",
-        "diff": {
-            "before": {
-                **{key: before.get(key) for key in recreate if live},
-                **{f"file {n}": "other or none" for n in stale},
-            },
-            "after": {**{key: after[key] for key in recreate}, **{f"file {n}": "as declared" for n in stale}},
-        },
-    }
-    if not why:
-        result["why"] = []
-    if check:
-        return result
-    if stale:
-        write(folder, {file: files[file] for file in stale})
-    if recreate == ["running"]:
-        engine.call("POST", f"/containers/{name}/start")
-    elif recreate:
-        if live:
-            remove(engine, name)
-        engine.call("POST", "/containers/create", body=wanted.body(), name=name)
-        engine.call("POST", f"/containers/{name}/start")
-    elif stale or restart:
-        engine.call("POST", f"/containers/{name}/restart")
-    result["status"] = wait_healthy(engine, name, parameters["wait_timeout"])
-    return result
-
-
-def absent(parameters: dict[str, Any], engine: Engine, check: bool) -> dict[str, Any]:
-    name = parameters["name"]
-    folder = Path(parameters["config_dir"])
-    try:
-        live = inspect(engine, f"/containers/{name}/json", check)
-        volume = inspect(engine, f"/volumes/{name}", check)
-    except RequestError as error:
-        if not error.unreachable:
-            raise
-        # No engine, no container.
-        live = volume = None
-    data = parameters["remove_data"]
-    why = [text for text, there in (("container", live), ("volume", data and volume)) if there]
-    if data and folder.is_dir():
-        why.append(str(folder))
-    if not check:
-        if live:
-            remove(engine, name)
-        if data and volume:
-            engine.call("DELETE", f"/volumes/{name}")
-        if data:
-            shutil.rmtree(folder, ignore_errors=True)
-    return {"changed": bool(why), "why": why, "status": "absent", "diff": {"before": why, "after": []}}
 
 
 def main() -> None:
@@ -287,10 +189,15 @@ def main() -> None:
         required_if=[("state", "present", ["image"])],
         supports_check_mode=True,
     )
-    engine = Engine(module.params["docker_socket"])
-    run = present if module.params["state"] == "present" else absent
+    parameters, check = module.params, module.check_mode
+    engine, folder = Engine(parameters["docker_socket"]), Path(parameters["config_dir"])
     try:
-        module.exit_json(**run(module.params, engine, module.check_mode))
+        if parameters["state"] == "present":
+            files = wanted_files(parameters, check)
+            result = present(engine, container(parameters), folder, files, parameters["wait_timeout"], check=check)
+        else:
+            result = absent(engine, parameters["name"], folder, data=parameters["remove_data"], check=check)
+        module.exit_json(**result)
     except (ImagesError, RequestError, OSError) as error:
         module.fail_json(msg=str(error))
 

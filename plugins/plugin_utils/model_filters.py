@@ -25,6 +25,7 @@ from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import (
     image_files,
     image_name,
     local_problems,
+    lock_digest,
     prediction_path,
     preparation,
     read_metrics,
@@ -49,6 +50,9 @@ GIVEN = ("model", "version", "episode")
 # Tags of a model version: the environment that it runs in, by its name in the artefact table and as the image of it.
 ENVIRONMENT_TAG = "mlops.environment"
 IMAGE_TAG = "mlops.image"
+# Of a version whose image is yet to be made: what of, and why it can't be.
+IMAGE_FROM_TAG = "mlops.image.from"
+IMAGE_PROBLEM_TAG = "mlops.image.problem"
 
 
 def model_problems(models: Any, directory: str, components: Any = None) -> list[str]:
@@ -117,6 +121,7 @@ def _plan(one: Declared) -> dict[str, Any]:
         "tags": dict(spec.tags),
         "promote": spec.promote,
         "image": image_name(spec, one.directory),
+        "requirements": lock_digest(resolve(one.directory, spec.requirements).read_text(encoding="utf-8")),
         "source": {
             "path": str(resolve(one.directory, source.path)) if source.path else "",
             "uri": source.uri,
@@ -251,6 +256,16 @@ def model_served(plan: Any, versions: Any, registered: Any, others: Any, referen
     return served
 
 
+def model_unbuilt(versions: Any) -> list[str]:
+    """Those of ``versions``, as the info module has them, whose image is being made: ``<name> <version>``."""
+    return [
+        f"{one['name']} {one['version']}"
+        for one in versions or []
+        if (tags := one["tags"] or {}).get(IMAGE_FROM_TAG)
+        if not tags.get(IMAGE_TAG) and not tags.get(IMAGE_PROBLEM_TAG)
+    ]
+
+
 def model_lagging(plan: Any, served: Any, models: Any) -> list[str]:
     """What the lifecycle controller hasn't made so yet, a line a model: its declaration, or its champion.
 
@@ -284,6 +299,12 @@ def _version(version: Mapping[str, Any], references: Mapping[str, Any]) -> dict[
     tags = version["tags"] or {}
     image = str(tags.get(ENVIRONMENT_TAG, ""))
     reference = references.get(image) or tags.get(IMAGE_TAG, "")
+    if not reference and tags.get(IMAGE_FROM_TAG):
+        raise AnsibleFilterError(
+            f"{VARIABLE}: version {number} of {version['name']} is champion, and its lock has no image: "
+            f"{tags.get(IMAGE_PROBLEM_TAG) or 'the image builder has not made it'}; declare the model with that lock, "
+            "or move the alias to another version"
+        )
     if not image or not reference:
         raise AnsibleFilterError(
             f"{VARIABLE}: version {number} of {version['name']} is champion, and its tags {ENVIRONMENT_TAG} and "

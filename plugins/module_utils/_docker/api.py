@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
@@ -69,14 +70,19 @@ class Engine:
         self.path = path
         self.timeout = timeout
 
-    def call(self, method: str, path: str, *, body: Any = None, **query: str) -> Any:
-        """:raises RequestError: where the engine doesn't answer, or refuses."""
+    def call(self, method: str, path: str, *, body: Any = None, authorization: str = "", **query: str) -> Any:
+        """*authorization*: for a registry, as the engine passes it on.
+
+        :raises RequestError: where the engine doesn't answer, or refuses.
+        """
         address = f"unix://{self.path}{path}"
         if query:
             path = f"{path}?{urllib.parse.urlencode(query)}"
         connection = _UnixConnection(self.path, self.timeout)
         try:
             headers = {} if body is None else {"Content-Type": "application/json"}
+            if authorization:
+                headers["X-Registry-Auth"] = authorization
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
             raw = response.read()
@@ -106,6 +112,22 @@ class Engine:
             connection.close()
         # Each frame has a header of eight bytes: stream, three zeros, length.
         return re.sub(rb"[\0-\2]\0\0\0.{4}", b"", raw, flags=re.DOTALL).decode("utf-8", "replace").strip()
+
+    def pull_missing(self, image: str, registry: str, username: str, password: str) -> None:
+        """Has the engine take an image by digest out of a registry, where it doesn't have it.
+
+        Whether it has it afterwards is another question.
+
+        :raises RequestError: where the engine doesn't answer, or refuses.
+        """
+        try:
+            self.call("GET", f"/images/{image}/json")
+        except RequestError as error:
+            if error.status != 404:
+                raise
+            login = {"username": username, "password": password, "serveraddress": registry.partition("/")[0]}
+            text = json.dumps(login if username else {}).encode()
+            self.call("POST", "/images/create", fromImage=image, authorization=base64.urlsafe_b64encode(text).decode())
 
     def answers(self) -> bool:
         with contextlib.suppress(RequestError):

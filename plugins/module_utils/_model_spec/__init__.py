@@ -6,7 +6,16 @@ from __future__ import annotations
 
 from .alerting import PURPOSE_LABEL, RETRAINING, alert_rules
 from .artefact import artefact_problems
-from .local import image_files, image_name, local_problems, read_metrics, resolve
+from .local import (
+    image_files,
+    image_name,
+    local_problems,
+    lock_digest,
+    lock_lines,
+    lock_problems,
+    read_metrics,
+    resolve,
+)
 from .preparing import preparation
 from .reading import InvalidModel
 from .retraining import Retraining, deployment_name, seconds
@@ -31,6 +40,9 @@ __all__ = [
     "image_files",
     "image_name",
     "local_problems",
+    "lock_digest",
+    "lock_lines",
+    "lock_problems",
     "parse_model",
     "parse_models",
     "prediction_path",

@@ -34,6 +34,11 @@ def lock_lines(text: str) -> list[str]:
     return [" ".join(line.split()) for line in lines if line.strip()]
 
 
+def lock_digest(text: str) -> str:
+    """SHA-256 of what the environment depends on: comments and broken lines don't count."""
+    return hashlib.sha256("\n".join(lock_lines(text)).encode()).hexdigest()
+
+
 def lock_problems(text: str) -> list[str]:
     """Why a file is no lock; one line for each kind of reason."""
     lines = lock_lines(text)

@@ -49,7 +49,7 @@ def test_nobody_gets_in_without_the_right_password(site: Site) -> None:
         ok(admin.get(search))
         users = {user["username"]: user for user in ok(admin.get(f"{API}/users/list"))["users"]}
     assert {name for name, user in users.items() if user["is_admin"]} == {"admin"}
-    assert set(users) == {"admin", "registrar", "serving", "gc", "drift", "archive", "lifecycle", "pipelines"}
+    assert set(users) == {"admin", "registrar", "serving", "gc", "drift", "archive", "lifecycle", "pipelines", "images"}
 
 
 def test_serving_reads_and_does_nothing_else(site: Site, run: dict[str, Any]) -> None:

@@ -14,11 +14,12 @@ from typing import Any
 import mlflow.sklearn
 import pandas as pd
 import pytest
+from _model_spec import lock_digest
 from mlflow.models import infer_signature
 from mlops_runtime.contracts.digest import file_digest, tree_digest
 from mlops_runtime.contracts.mlflow import MlflowError
 from mlops_runtime.drift.artefact import load
-from mlops_runtime.pipelines import Retraining, retraining
+from mlops_runtime.pipelines import Retraining, registration, retraining
 from mlops_runtime.pipelines.datasets import datasets_of, frame_of
 from mlops_runtime.pipelines.errors import (
     MissingDataset,
@@ -35,6 +36,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
+ROOT = Path(__file__).resolve().parents[3]
 TARGET = "is_phishing"
 SPACE = {"C": FloatDistribution(0.1, 10, log=True)}
 
@@ -66,6 +68,7 @@ def retrain(
     *,
     trials: int = 2,
     before: Callable[[Retraining, str], None] = lambda run, step: None,
+    lock: Path | None = None,
     **given: Any,
 ) -> Promotion:
     """A whole retraining, as the example's flow is one; `before` is called before each step."""
@@ -77,7 +80,8 @@ def retrain(
         before(run, "judge")
         verdict = run.judge(challenger, data)
         before(run, "register")
-        made = run.register(challenger, data, verdict, parameters=parameters, performance={"window": 200})
+        watch = {"window": 200}
+        made = run.register(challenger, data, verdict, parameters=parameters, performance=watch, requirements=lock)
         before(run, "promote")
         return run.promote(made)
 
@@ -128,6 +132,37 @@ def test_better_on_new_pages_and_good_on_old_ones_it_becomes_champion(site: Any,
     trials = [one for one in model.runs() if one["info"]["run_id"] != run["info"]["run_id"]]
     assert len(trials) == 3 and all(one["data"]["params"][0]["key"] == "C" for one in trials)
     assert all(one["data"]["metrics"][0]["key"] == "f1" for one in trials)
+
+
+def test_another_lock_wants_an_image_and_the_same_one_does_not(
+    site: Any, access: Any, model: Any, tmp_path: Path
+) -> None:
+    lock = tmp_path / "lock.txt"
+    lock.write_text((ROOT / "examples/phishing/requirements.txt").read_text())
+    with pytest.raises(PipelineError, match=r"the lock names no requirement"):
+        registration.environment(access, model.name, "1", "# nothing\n")
+    model.ask(site.campaign())
+    assert retrain(model, lock=lock).version == "2"
+    old, tags = model.tags("1"), model.tags("2")
+    assert tags["mlops.image.from"] == old["mlops.image"] and "mlops.image" not in tags
+    assert tags["mlops.environment"] not in ("", old["mlops.environment"])
+    kept = (model.artefacts("2") / "environment/requirements.txt").read_text()
+    assert kept == lock.read_text() and lock_digest(kept) == tags["mlops.requirements"]
+
+    # While its image is yet to be made, the next one with the same lock waits for the same image.
+    model.ask(site.campaign(150, seed=9), first=1000)
+    lock.write_text("# made anew\n" + kept)
+    assert retrain(model, lock=lock).version == "3"
+    inherited = ("mlops.environment", "mlops.image.from", "mlops.requirements")
+    assert [model.tags("3").get(key) for key in inherited] == [tags[key] for key in inherited]
+    assert (model.artefacts("3") / "environment/requirements.txt").read_text() == kept
+
+    # And once it is there, what is retrained without another lock runs in it.
+    access.client.set_model_version_tag(model.name, model.champion, "mlops.image", "registry:5000/model@sha256:02")
+    model.ask(site.campaign(150, seed=11), first=2000)
+    assert retrain(model).version == "4"
+    assert model.tags("4")["mlops.image"] == "registry:5000/model@sha256:02"
+    assert not (model.artefacts("4") / "environment").exists()
 
 
 def test_the_next_retraining_goes_on_from_there(site: Any, access: Any, model: Any, tmp_path: Path) -> None:

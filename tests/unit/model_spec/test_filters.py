@@ -110,6 +110,27 @@ def test_a_champion_of_unknown_environment_is_refused() -> None:
         served(version("2"), {"champion": "1"}, version("1", "champion", image=""))
 
 
+def test_a_champion_whose_image_is_being_made_is_waited_for_or_refused() -> None:
+    being_made = version("1", "champion", image="model-0", **{"mlops.image.from": "r/model-1@sha256:1"})
+    assert subject.model_unbuilt([being_made]) == ["iris 1"] and subject.model_unbuilt([]) == []
+    with pytest.raises(AnsibleFilterError, match="its lock has no image: the image builder has not made it"):
+        served(version("2"), {"champion": "1"}, being_made)
+    failed = version(
+        "1",
+        "champion",
+        image="model-0",
+        **{"mlops.image.from": "r/model-1@sha256:1", "mlops.image.problem": "no numpy"},
+    )
+    assert subject.model_unbuilt([failed]) == []
+    with pytest.raises(AnsibleFilterError, match="its lock has no image: no numpy; declare"):
+        served(version("2"), {"champion": "1"}, failed)
+    made = version(
+        "1", "champion", image="model-0", **{"mlops.image.from": "r/m@sha256:1", "mlops.image": "r/m@sha256:2"}
+    )
+    assert subject.model_unbuilt([made]) == []
+    assert served(version("2"), {"champion": "1"}, made)["iris"]["reference"] == "r/m@sha256:2"
+
+
 def test_what_check_mode_can_not_register_yet() -> None:
     assert served(None, {})["iris"]["version"] == "new"
 

@@ -29,6 +29,8 @@ class Serving:
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Workload name -> part of a workload, merged over it."""
     set_name: str = "models"
+    builds_images: bool = False
+    """Whether a version whose lock has no image gets one without anybody's help."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def _read_serving(env: Mapping[str, str]) -> Serving | None:
         )
     name = env.get(environment.LIFECYCLE_SET) or Serving.set_name
     platform, overrides = _read_platform(env.get(environment.LIFECYCLE_PLATFORM_FILE, ""))
-    return Serving(agent, token, platform, overrides, name)
+    return Serving(agent, token, platform, overrides, name, env.get(environment.LIFECYCLE_IMAGE_BUILDER) == "true")
 
 
 def _read_platform(path: str) -> tuple[Platform, Mapping[str, Mapping[str, Any]]]:

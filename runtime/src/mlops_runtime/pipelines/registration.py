@@ -8,6 +8,7 @@ broke off has left (logged models that no version names) is taken away first.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 import time
@@ -17,11 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from _model_spec import lock_digest, lock_problems
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
 from mlops_runtime.contracts.digest import TAG as DIGEST_TAG
 from mlops_runtime.contracts.digest import digest_of_files, file_digest, is_ignored
-from mlops_runtime.contracts.tags import ENVIRONMENT, EPISODE, IMAGE
+from mlops_runtime.contracts.tags import ENVIRONMENT, EPISODE, IMAGE, IMAGE_FROM, LOCK_FILE, REQUIREMENTS
 from mlops_runtime.pipelines.access import Access, tags_of
 from mlops_runtime.pipelines.datasets import CONTEXT_TAG, DATASETS_TAG, MANIFEST
 from mlops_runtime.pipelines.errors import PipelineError
@@ -34,8 +36,8 @@ PIPELINE: Final = "mlops.pipeline"
 HOLDOUT: Final = "mlops.holdout"
 SINCE, UNTIL = "mlops.stream.since", "mlops.stream.until"
 DRIFT_SHA256: Final = "mlops.drift.sha256"
-INHERITED: Final = (ENVIRONMENT, IMAGE)
-"""What it runs in: the champion's, whose lock it was trained for."""
+INHERITED: Final = (ENVIRONMENT, IMAGE, IMAGE_FROM, REQUIREMENTS)
+"""What it runs in: the champion's, where it was trained for the same lock."""
 LOGGED_MODEL: Final = "model"
 _AT_ONCE: Final = 4
 _DIGITS: Final = 32
@@ -56,6 +58,8 @@ class Candidate:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     """Of the version, beyond those that follow from the rest."""
+    lock: str = ""
+    """What it runs with, where that is another lock than the champion's: its image is yet to be made."""
 
 
 def find(access: Access, name: str, episode: str) -> str:
@@ -79,6 +83,8 @@ def register(access: Access, run_id: str, candidate: Candidate, directory: Path)
     if candidate.drift is not None:
         _store(access, candidate.drift, f"{root}/drift", _files(candidate.drift), last="manifest.json")
     access.mlflow.put(f"{root}/{FILE}", candidate.verdict.to_json().encode())
+    if candidate.lock:
+        access.mlflow.put(f"{root}/{LOCK_FILE}", candidate.lock.encode())
     _log_inputs(access, run_id, entries)
     access.client.finalize_logged_model(model_id, LoggedModelStatus.READY)
     tags = {
@@ -93,10 +99,33 @@ def register(access: Access, run_id: str, candidate: Candidate, directory: Path)
     return _create(access, run_id, model_id, candidate, tags)
 
 
-def inherited(access: Access, name: str, version: str) -> dict[str, str]:
-    """Of the champion's tags those that its successor takes over."""
+def environment(access: Access, name: str, version: str, lock: str) -> tuple[dict[str, str], str]:
+    """Tags that say what the successor of a champion runs in, and the lock that its image is to be made of.
+
+    The champion's own, and no lock, where that is the same or none is given. Raises PipelineError, MlflowError.
+    """
     tags = tags_of(access.mlflow.version(name, version))
-    return {key: tags[key] for key in INHERITED if tags.get(key)}
+    theirs = {key: tags[key] for key in INHERITED if tags.get(key)}
+    if lock and (problems := lock_problems(lock)):
+        raise PipelineError(f"the lock {problems[0]}")
+    digest = lock_digest(lock) if lock else ""
+    if digest in ("", tags.get(REQUIREMENTS)):
+        # An image that is yet to be made for the champion is made once for both.
+        return theirs, _lock_of(access, tags, name, version) if IMAGE_FROM in theirs and IMAGE not in theirs else ""
+    parent = tags.get(IMAGE) or tags.get(IMAGE_FROM, "")
+    if not parent:
+        raise PipelineError(f"version {version} of {name} doesn't say which image it runs in: none can be made from it")
+    # All that an image's name stands for but the lock is the champion's.
+    made = hashlib.sha256(f"{tags.get(ENVIRONMENT, '')} {digest}".encode()).hexdigest()[:12]
+    return {ENVIRONMENT: f"model-{made}", REQUIREMENTS: digest, IMAGE_FROM: parent}, lock
+
+
+def _lock_of(access: Access, tags: Mapping[str, str], name: str, version: str) -> str:
+    run_id = str(access.mlflow.version(name, version).get("run_id", ""))
+    lock = access.mlflow.get(f"{access.artefacts_of(run_id)}/{LOCK_FILE}").decode()
+    if lock_digest(lock) != tags.get(REQUIREMENTS):
+        raise PipelineError(f"the lock of {name} version {version} isn't the one that it was registered with")
+    return lock
 
 
 def _files(directory: Path) -> dict[str, str]:

@@ -259,16 +259,21 @@ class Retraining:
         parameters: Mapping[str, Any] | None = None,
         performance: Mapping[str, Any] | None = None,
         fitted: Path | None = None,
+        requirements: Path | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> str:
         """The new version, whether it has won or not: its tags say. The episode's version, where there is one already.
 
         `performance`: parameters of the watch on how well it does. `fitted`: a directory of detectors of the flow's own
-        in the place of those that are fitted here. Raises PipelineError, UnfitReference, UnfitData, MlflowError.
+        in the place of those that are fitted here. `requirements`: the lock that it is to serve with; where that isn't
+        the champion's, the platform makes an image of it. Raises PipelineError, UnfitReference, UnfitData, MlflowError.
         """
         if found := registration.find(self.access, self.model, self.episode):
             log.info("Version %s was made for episode %s already", found, self.episode)
             return found
+        # First of all: a lock that can't be used is said before detectors are fitted for minutes.
+        lock = "" if requirements is None else _read(requirements)
+        environment, lock = registration.environment(self.access, self.model, self.champion, lock)
         drift, sha256 = fitted, ""
         if drift is None and self.spec.drift is not None:
             drift = self.directory / detectors.FOLDER
@@ -297,10 +302,11 @@ class Retraining:
             parameters=dict(parameters or {}),
             tags={
                 **(tags or {}),
-                **registration.inherited(self.access, self.model, self.champion),
+                **environment,
                 **lineage,
                 registration.PARENT: self.champion,
             },
+            lock=lock,
         )
         return registration.register(self.access, self.run_id, candidate, self.directory / "stored")
 
@@ -419,6 +425,16 @@ def _end_children(access: Access, experiment: str, parent: str) -> None:
     filter_ = f"attributes.status = 'RUNNING' and tags.`{_PARENT_RUN}` = '{parent}'"
     for run in access.client.search_runs([experiment], filter_):
         access.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _read(lock: Path) -> str:
+    try:
+        text = lock.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PipelineError(f"the lock {lock.name} can't be read: {error}") from error
+    if not text.strip():
+        raise PipelineError(f"the lock {lock.name} is empty")
+    return text
 
 
 def _flow_run() -> str:

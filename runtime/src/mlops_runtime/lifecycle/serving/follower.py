@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from mlops_runtime.contracts.digest import TAG as SHA256_TAG
 from mlops_runtime.contracts.mlflow import Mlflow, MlflowError
-from mlops_runtime.contracts.tags import ENVIRONMENT, EPISODE, IMAGE
+from mlops_runtime.contracts.tags import ENVIRONMENT, EPISODE, IMAGE, IMAGE_FROM, IMAGE_PROBLEM
 from mlops_runtime.lifecycle.ledger import episodes, models, served
 from mlops_runtime.lifecycle.ledger.database import Pool
 from mlops_runtime.lifecycle.ledger.models import Model
@@ -96,7 +96,7 @@ class Follower:
     def _fact(self, model: str, version: str) -> Version | str:
         """What one version runs in, or why it can't run. Blocks."""
         try:
-            return _read(self._mlflow.version(model, version))
+            return read_version(self._mlflow.version(model, version), builds=self._wanted.builds_images)
         except MlflowError as error:
             if error.status != 404:
                 raise
@@ -130,9 +130,15 @@ def _holds(found: Desired, status: Status) -> bool:
     return wanted <= {(one.model, one.role, one.version) for one in status.running}
 
 
-def _read(version: Mapping[str, Any]) -> Version | str:
+def read_version(version: Mapping[str, Any], *, builds: bool) -> Version | str:
+    """What the registry's version runs in, or why it can't run. `builds`: whether locks that are new get an image."""
     tags = {tag["key"]: str(tag.get("value", "")) for tag in version.get("tags", [])}
     image, reference = tags.get(ENVIRONMENT, ""), tags.get(IMAGE, "")
+    if image and tags.get(IMAGE_FROM) and not reference:
+        if not builds:
+            return "its lock has no image, and no image builder runs here (image_builder); declare it (mlops_models)"
+        problem = tags.get(IMAGE_PROBLEM, "")
+        return f"its image can't be made: {problem}" if problem else "its image is being made of its lock"
     if not image or not reference:
         return f"its tags {ENVIRONMENT} and {IMAGE} don't say which image it runs in; declare it (mlops_models)"
     return Version(str(version["version"]), image, reference, tags.get(SHA256_TAG, ""), tags.get(EPISODE, ""))

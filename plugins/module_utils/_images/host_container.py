@@ -1,63 +1,61 @@
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The site's registry as a plain container: what it should be, and how the live one differs."""
+"""A plain container on one host, beside the cluster: what it should be, and how the live one differs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 USER = "10001:10001"
-CONFIG_MOUNT = "/etc/registry"
 _SECOND = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class Registry:
-    """What the site wants. *config_dir* is the host's folder with the certificate and the users, if there are any."""
+class HostContainer:
+    """What the site wants. Of the live one's variables only those that begin with *prefix* are looked at."""
 
     name: str
     namespace: str
+    role: str
     image: str
-    address: str
-    port: int
-    volume: str
-    config_dir: str
-    tls: bool
-    users: bool
+    prefix: str
+    health: Sequence[str]
+    """The command that says whether it is healthy."""
+    start_period: int
     memory: int
     cpus: float
-
-    def environment(self) -> dict[str, str]:
-        values: dict[str, str] = {}
-        if self.tls:
-            values["REGISTRY_HTTP_TLS_CERTIFICATE"] = f"{CONFIG_MOUNT}/tls.pem"
-            values["REGISTRY_HTTP_TLS_KEY"] = f"{CONFIG_MOUNT}/tls.key"
-            values["REGISTRY_HTTP_TLS_MINIMUMTLS"] = "tls1.2"
-        if self.users:
-            values["REGISTRY_AUTH_HTPASSWD_REALM"] = self.namespace
-            values["REGISTRY_AUTH_HTPASSWD_PATH"] = f"{CONFIG_MOUNT}/htpasswd"
-        return values
+    environment: Mapping[str, str] = field(default_factory=dict)
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    """Volume to where it is mounted."""
+    folders: Mapping[str, str] = field(default_factory=dict)
+    """Folder of the host to where it is mounted, read-only."""
+    ports: Mapping[str, list[dict[str, str]]] = field(default_factory=dict)
+    host_network: bool = False
+    extra_hosts: Sequence[str] = ()
+    """Names beside those that the host knows, ``name:address``."""
+    scratch: str = "size=16m"
 
     def mounts(self) -> list[dict[str, Any]]:
-        mounts: list[dict[str, Any]] = [
-            {"Type": "volume", "Source": self.volume, "Target": "/var/lib/registry", "ReadOnly": False}
+        return [
+            *(
+                {"Type": "volume", "Source": source, "Target": target, "ReadOnly": False}
+                for source, target in self.volumes.items()
+            ),
+            *(
+                {"Type": "bind", "Source": source, "Target": target, "ReadOnly": True}
+                for source, target in self.folders.items()
+            ),
         ]
-        if self.tls or self.users:
-            mounts.append({"Type": "bind", "Source": self.config_dir, "Target": CONFIG_MOUNT, "ReadOnly": True})
-        return mounts
 
     def health_check(self) -> dict[str, Any]:
-        scheme = "https" if self.tls else "http"
-        # The certificate names the host, and this asks from within.
-        option = ["--no-check-certificate"] if self.tls else []
         return {
-            "Test": ["CMD", "wget", "-q", "-T", "3", "-O", "/dev/null", *option, f"{scheme}://127.0.0.1:5000/"],
+            "Test": ["CMD", *self.health],
             "Interval": 5 * _SECOND,
             "Timeout": 5 * _SECOND,
             "Retries": 3,
-            "StartPeriod": 10 * _SECOND,
+            "StartPeriod": self.start_period * _SECOND,
         }
 
     def body(self) -> dict[str, Any]:
@@ -65,10 +63,10 @@ class Registry:
         return {
             "Image": self.image,
             "User": USER,
-            "Env": [f"{name}={value}" for name, value in sorted(self.environment().items())],
-            "Labels": {"mlops.namespace": self.namespace, "mlops.role": "registry"},
+            "Env": [f"{name}={value}" for name, value in sorted(self.environment.items())],
+            "Labels": {"mlops.namespace": self.namespace, "mlops.role": self.role},
             "Healthcheck": self.health_check(),
-            "ExposedPorts": {"5000/tcp": {}},
+            "ExposedPorts": {port: {} for port in self.ports},
             "HostConfig": {
                 "RestartPolicy": {"Name": "always"},
                 "ReadonlyRootfs": True,
@@ -77,22 +75,24 @@ class Registry:
                 "Memory": self.memory,
                 "NanoCpus": int(self.cpus * _SECOND),
                 "PidsLimit": 512,
-                "PortBindings": {"5000/tcp": [{"HostIp": self.address, "HostPort": str(self.port)}]},
+                "PortBindings": dict(self.ports),
                 "Mounts": self.mounts(),
-                "Tmpfs": {"/tmp": "size=16m"},  # noqa: S108
+                "Tmpfs": {"/tmp": self.scratch},  # noqa: S108
                 "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
+                **({"NetworkMode": "host"} if self.host_network else {}),
+                **({"ExtraHosts": list(self.extra_hosts)} if self.extra_hosts else {}),
             },
         }
 
 
-def summary(wanted: Registry, image_id: str) -> dict[str, Any]:
+def summary(wanted: HostContainer, image_id: str) -> dict[str, Any]:
     """The wanted container in the words of *observed*."""
     body = wanted.body()
     host = body["HostConfig"]
     return {
         "image": image_id,
         "user": body["User"],
-        "environment": wanted.environment(),
+        "environment": dict(wanted.environment),
         "labels": body["Labels"],
         "health_check": body["Healthcheck"],
         "restart": "always",
@@ -103,6 +103,8 @@ def summary(wanted: Registry, image_id: str) -> dict[str, Any]:
         "memory": host["Memory"],
         "cpus": host["NanoCpus"],
         "pids": host["PidsLimit"],
+        "host_network": wanted.host_network,
+        "extra_hosts": list(wanted.extra_hosts),
         "ports": host["PortBindings"],
         "mounts": sorted([m["Type"], m["Source"], m["Target"], not m["ReadOnly"]] for m in host["Mounts"]),
         "scratch": host["Tmpfs"],
@@ -111,15 +113,15 @@ def summary(wanted: Registry, image_id: str) -> dict[str, Any]:
     }
 
 
-def observed(live: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
+def observed(live: Mapping[str, Any], wanted: HostContainer) -> dict[str, Any]:
     """The live container, as GET /containers/<name>/json gives it; of its labels those that we set."""
     config, host = live["Config"], live["HostConfig"]
     environment = dict(entry.partition("=")[::2] for entry in config.get("Env") or [])
     return {
         "image": live["Image"],
         "user": config.get("User"),
-        "environment": {n: v for n, v in environment.items() if n.startswith("REGISTRY_")},
-        "labels": {name: (config.get("Labels") or {}).get(name) for name in labels},
+        "environment": {n: v for n, v in environment.items() if n.startswith(wanted.prefix)},
+        "labels": {name: (config.get("Labels") or {}).get(name) for name in wanted.body()["Labels"]},
         "health_check": {
             name: (config.get("Healthcheck") or {}).get(name)
             for name in ("Test", "Interval", "Timeout", "Retries", "StartPeriod")
@@ -132,6 +134,8 @@ def observed(live: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, An
         "memory": host["Memory"],
         "cpus": host["NanoCpus"],
         "pids": host.get("PidsLimit"),
+        "host_network": host.get("NetworkMode") == "host",
+        "extra_hosts": host.get("ExtraHosts") or [],
         "ports": host.get("PortBindings") or {},
         "mounts": sorted(
             [mount["Type"], mount.get("Name") or mount["Source"], mount["Destination"], mount["RW"]]
