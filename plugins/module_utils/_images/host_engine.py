@@ -122,7 +122,9 @@ def _wait_healthy(engine: Engine, name: str, timeout: int) -> str:
 
 
 def _status(state: Mapping[str, Any]) -> str:
-    return str((state.get("Health") or {}).get("Status", state["Status"]))
+    """What the health check says of one that runs; else what has become of it."""
+    health = (state.get("Health") or {}) if state["Status"] == "running" else {}
+    return str(health.get("Status", state["Status"]))
 
 
 def _remove(engine: Engine, name: str) -> None:
