@@ -12,7 +12,7 @@ from typing import Any
 
 import docker
 import kubernetes
-from sites import IMMUTABLE, Site
+from sites import BESIDE, IMMUTABLE, Site
 
 READABLE = (
     "/api/v1/{}/pods",
@@ -86,14 +86,14 @@ class KubernetesSite(Site):
             for pod in self.pods()
             for state in pod["status"].get("containerStatuses", [])
         }
-        return found | {container.id: container.name for container in self._registry()}
+        return found | {container.id: container.name for container in self._beside()}
 
-    def _registry(self, **options: Any) -> list[Any]:
+    def _beside(self, **options: Any) -> list[Any]:
         try:
             engine = docker.from_env(timeout=60)
         except docker.errors.DockerException:
             return []
-        found: list[Any] = engine.containers.list(filters={"name": f"^{self.name}-registry$"}, **options)
+        found: list[Any] = engine.containers.list(filters={"name": f"^{self.name}-{BESIDE}$"}, **options)
         return found
 
     def hardening(self) -> list[str]:
@@ -196,7 +196,7 @@ class KubernetesSite(Site):
         for volume in self.ask("/api/v1/persistentvolumes")["items"]:
             if volume["spec"].get("claimRef", {}).get("namespace") in self.namespaces:
                 found.append(f"volume {volume['metadata']['name']}")
-        found += [f"container {container.name}" for container in self._registry(all=True)]
+        found += [f"container {container.name}" for container in self._beside(all=True)]
         trusted = Path("/etc/docker/certs.d") / self.registry
         return found + ([f"folder {trusted}"] if trusted.exists() else [])
 

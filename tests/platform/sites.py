@@ -13,13 +13,16 @@ IMMUTABLE = re.compile(r"(@|^)sha256:[0-9a-f]{64}$|:[0-9a-f]{16}$")
 """An image's name that can't come to mean another one. The registry itself can't come from the registry: its tag is the
 hash of what went into it."""
 
+BESIDE = "(registry|image-builder)"
+"""Plain containers on the host that builds images: their names, behind the platform's."""
+
 
 class Site(ABC):
     """A cluster with one platform's workloads on it."""
 
     @abstractmethod
     def running(self) -> dict[str, str]:
-        """Running containers, those of the site's registry too: identity -> name. A restarted one is another one."""
+        """Running containers, those beside the cluster too: identity -> name. A restarted one is another one."""
 
     @abstractmethod
     def hardening(self) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import docker
-from sites import IMMUTABLE, Site
+from sites import BESIDE, IMMUTABLE, Site
 
 KINDS = ("services", "containers", "networks", "secrets", "configs", "volumes")
 
@@ -34,14 +34,14 @@ class SwarmSite(Site):
         return self.manager.services.get(f"{self.name}_{workload}")
 
     def containers(self) -> list[Any]:
-        """Running containers: all tasks of the platform's services, and the site's registry."""
+        """Running containers: all tasks of the platform's services, and what runs beside the cluster."""
         services = {service.id for service in self.services()}
         found = []
         for engine in self.engines:
             for container in engine.containers.list(filters={"label": "com.docker.swarm.service.id"}):
                 if container.labels["com.docker.swarm.service.id"] in services:
                     found.append(container)
-            found += engine.containers.list(filters={"name": f"^{self.name}-registry$"})
+            found += engine.containers.list(filters={"name": f"^{self.name}-{BESIDE}$"})
         return found
 
     def running(self) -> dict[str, str]:
