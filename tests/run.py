@@ -181,6 +181,14 @@ def stages() -> list[Stage]:
         bars("platform-bars", "swarm", "rerun", "predictions", after=("platform",), lane=ALONE),
         bars("platform-loop", "swarm", "loop", after=("platform",), lane=ALONE),
         bars("platform-faults", "swarm", "faults", after=("platform",), lane=ALONE),
+        bars(
+            "platform-shaken",
+            "swarm",
+            "loop_disturbed",
+            after=("platform",),
+            lane=ALONE,
+            by_name="the loop once more, while what it is made of crashes",
+        ),
         *integration("external"),
         molecule("platform-removed", "cleanup", "swarm", 600, always=True, after=("platform",)),
         molecule(

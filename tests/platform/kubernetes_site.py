@@ -191,6 +191,11 @@ class KubernetesSite(Site):
             found = self.find(f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/log")
             yield metadata["name"], found if isinstance(found, bytes) else json.dumps(found).encode()
 
+    def crash(self, workload: str) -> None:
+        for pod in self.pods():
+            if workload_of(pod) == workload:
+                self.ask(pod_path(pod), "DELETE", {"gracePeriodSeconds": 0})
+
     def left(self) -> list[str]:
         found = [f"namespace {name}" for name in self.namespaces if self.find(f"/api/v1/namespaces/{name}")]
         for volume in self.ask("/api/v1/persistentvolumes")["items"]:
@@ -203,6 +208,10 @@ class KubernetesSite(Site):
 
 def workload_of(pod: dict[str, Any]) -> str:
     return str(pod["metadata"].get("labels", {}).get("mlops.onprem/workload", pod["metadata"]["name"]))
+
+
+def pod_path(pod: dict[str, Any]) -> str:
+    return f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
 
 
 def pod_of_job(pod: dict[str, Any]) -> bool:

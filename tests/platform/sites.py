@@ -44,6 +44,10 @@ class Site(ABC):
     def logs(self) -> Iterator[tuple[str, bytes]]: ...
 
     @abstractmethod
+    def crash(self, workload: str) -> None:
+        """Its containers end at once; the cluster starts others."""
+
+    @abstractmethod
     def left(self) -> list[str]:
         """What bears the platform's name, for when nothing should."""
 

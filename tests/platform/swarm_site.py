@@ -105,6 +105,11 @@ class SwarmSite(Site):
         for image in sorted(found):
             yield image, found[image].api.get_image(image)
 
+    def crash(self, workload: str) -> None:
+        for container in self.containers():
+            if container.name.startswith(f"{self.name}_{workload}."):
+                container.kill()
+
     def left(self) -> list[str]:
         found = []
         for engine in self.engines:

@@ -53,19 +53,19 @@ def declared(*models: str) -> list[str]:
     return ["-e", json.dumps({"mlops_models": paths, "drift_detector_archive_seconds": 5})]
 
 
-def told(platform: Platform, path: str, body: Any = None, service: str = "lifecycle") -> dict[str, Any]:
+def told(platform: Platform, path: str, body: Any = None, service: str = "lifecycle") -> Any:
     """What the controller or the registry answers their administrator."""
     login = base64.b64encode(f"admin:{platform.secrets[f'secrets.{service}_admin_password']}".encode()).decode()
     headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
     given, method = (None, "GET") if body is None else (json.dumps(body), "POST")
     answer = platform.gateway.request(path, subdomain=service, method=method, headers=headers, body=given)
     assert answer.status in (200, 201), answer.text()
-    return dict(answer.json())
+    return answer.json()
 
 
-def champion(platform: Platform) -> dict[str, Any]:
+def champion(platform: Platform, model: str = LOOP) -> dict[str, Any]:
     """The version that the alias names, and the one that serves."""
-    found = next(one for one in told(platform, "/v1/models")["models"] if one["model"] == LOOP)
+    found = next(one for one in told(platform, "/v1/models")["models"] if one["model"] == model)
     return {"named": found["aliases"]["champion"]["version"], "serves": found["serves"].get("champion")}
 
 

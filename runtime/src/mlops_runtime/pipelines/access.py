@@ -12,6 +12,7 @@ from typing import Any
 
 from _model_spec import InvalidModel, ModelSpec, from_tag
 from mlflow import MlflowClient
+from tenacity import before_sleep_log, retry, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 from mlops_runtime.contracts import environment
 from mlops_runtime.contracts.mlflow import SPEC_TAG, Mlflow, MlflowError
@@ -19,7 +20,35 @@ from mlops_runtime.contracts.settings import read_tracking
 from mlops_runtime.pipelines.errors import NoChampion, PipelineError
 
 CHAMPION = "champion"
+PATIENCE_SECONDS = 300.0
+"""So long a server that is away is waited for; MLflow's own library waits about as long (its seven retries)."""
 log = logging.getLogger(__name__)
+
+
+def _is_passing(error: BaseException) -> bool:
+    return isinstance(error, MlflowError) and error.passing
+
+
+_patiently = retry(
+    retry=retry_if_exception(_is_passing),
+    wait=wait_exponential_jitter(initial=1, max=15),
+    stop=stop_after_delay(PATIENCE_SECONDS),
+    before_sleep=before_sleep_log(log, logging.WARNING),
+    reraise=True,
+)
+
+
+class PatientMlflow(Mlflow):
+    """Asks again what may be otherwise another time, so that a server that is restarted ends no run.
+
+    What the first answer may have done already does no harm twice: see `registration`.
+    """
+
+    _json = _patiently(Mlflow._json)
+    get = _patiently(Mlflow.get)
+    save = _patiently(Mlflow.save)
+    put = _patiently(Mlflow.put)
+    delete = _patiently(Mlflow.delete)
 
 
 @dataclass(frozen=True)
@@ -106,7 +135,7 @@ def connect(env: Mapping[str, str] | None = None) -> Access:
     }
     os.environ.update({key: value for key, value in given.items() if value})
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    return Access(Mlflow(tracking), MlflowClient(tracking.uri, tracking.uri))
+    return Access(PatientMlflow(tracking), MlflowClient(tracking.uri, tracking.uri))
 
 
 def tags_of(entity: Mapping[str, Any]) -> dict[str, str]:

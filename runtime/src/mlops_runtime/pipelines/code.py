@@ -50,7 +50,10 @@ def pull(model: str, version: str, directory: str = "") -> dict[str, Any]:
     Access is by MLFLOW_TRACKING_URI, _USERNAME, _PASSWORD or _PASSWORD_FILE.
     Raises BadArchive, MlflowError, SettingsError.
     """
-    mlflow = Mlflow(read_tracking(os.environ))
+    # Whoever only packs code doesn't have MLflow's library.
+    from mlops_runtime.pipelines.access import PatientMlflow
+
+    mlflow = PatientMlflow(read_tracking(os.environ))
     chosen = directory or os.environ.get(environment.PIPELINE_DIRECTORY, "")
     parent = Path(chosen) if chosen else Path(tempfile.mkdtemp(prefix="pipeline-"))
     target = fetch(mlflow, model, version, parent)
