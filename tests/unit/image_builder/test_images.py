@@ -83,5 +83,8 @@ def test_a_tag_is_of_the_parent_and_the_lock() -> None:
 def test_an_image_of_another_base_is_refused() -> None:
     config = image()[1]
     images.check_base("r/model", config, copy.deepcopy(config))
-    with pytest.raises(BuildError, match="another base image"):
-        images.check_base("r/model", config, {"rootfs": {"diff_ids": ["sha256:other"]}})
+    for other in ({"rootfs": {"diff_ids": ["sha256:other"]}}, {"rootfs": {}}, {}):
+        with pytest.raises(BuildError, match="another base image"):
+            images.check_base("r/model", config, other)
+        with pytest.raises(BuildError, match="another base image"):
+            images.check_base("r/model", other, config)

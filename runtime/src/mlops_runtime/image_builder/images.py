@@ -38,7 +38,8 @@ def by_digest(tagged: str, digest: str) -> str:
 
 def check_base(parent: str, config: dict[str, Any], own: dict[str, Any]) -> None:
     """Whether an image stands on the builder's own base: compiled packages are for one Python. Raises BuildError."""
-    if config["rootfs"]["diff_ids"][0] != own["rootfs"]["diff_ids"][0]:
+    bases = [one.get("rootfs", {}).get("diff_ids", [])[:1] for one in (config, own)]
+    if not bases[0] or bases[0] != bases[1]:
         raise BuildError(
             f"{parent} stands on another base image than the image builder, and so has another Python; declare the "
             "model with its lock (mlops_models), which builds its image anew"
@@ -56,7 +57,7 @@ def derive(
     steps = [index for index, step in enumerate(config.get("history", [])) if not step.get("empty_layer")]
     created = [str(config["history"][index].get("created_by", "")) for index in steps]
     places = [place for place, text in enumerate(created) if text.startswith(ENVIRONMENT)]
-    if len(places) != 1 or len(steps) != len(manifest["layers"]):
+    if len(places) != 1 or not len(steps) == len(manifest["layers"]) == len(config["rootfs"]["diff_ids"]):
         raise BuildError(
             "the image that it was to be made from has no layer of its own for the model's environment; declare the "
             "model with its lock (mlops_models)"

@@ -62,15 +62,17 @@ class Repositories:
     def push(self, reference: str, layers: list[Layer], config: dict[str, Any], manifest: dict[str, Any]) -> str:
         """Layers, configuration and then the manifest, which names both; the image's digest. Raises BuildError."""
         container = self._container(reference)
-        client = self._connect()
         try:
             for layer in layers:
                 described = {"digest": layer.digest, "size": layer.size}
-                self._check(client.upload_blob(str(layer.path), container, described, do_chunked=True), reference)
+                self._check(
+                    self._connect().upload_blob(str(layer.path), container, described, do_chunked=True), reference
+                )
             body = to_bytes(config)
             manifest["config"] |= {"digest": digest_of(body), "size": len(body)}
             self._put_config(container, body, reference)
         except (requests.RequestException, ValueError, OSError) as error:
+            self._client = None
             raise BuildError(f"the image registry doesn't take it: {type(error).__name__}") from error
         body = to_bytes(manifest)
         headers = {"Content-Type": manifest["mediaType"]}
