@@ -78,6 +78,22 @@ def until(holds: Callable[[], Any], what: Callable[[], object]) -> Any:
     return found
 
 
+def send(platform: Platform, model: str, *options: str) -> None:
+    """Labelled pages to a model."""
+    command = [sys.executable, str(EXAMPLE / "traffic.py"), "--labels", f"--rows={ROWS}", *options]
+    command += [f"--model={model}", f"--namespace={platform.name}", f"--url={platform.gateway.url}"]
+    command += [f"--address={platform.gateway.address}", f"--ca={platform.gateway.ca}"]
+    sent = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert sent.returncode == 0, sent.stderr
+
+
+def archived(platform: Platform, model: str) -> float:
+    """Labels that the archive says it has stored since it started."""
+    query = urllib.parse.quote(f'sum(mlops_archive_rows_total{{model="{model}",kind="labels"}})')
+    found = told(platform, f"/api/v1/query?query={query}", service="prometheus")["data"]["result"]
+    return float(found[0]["value"][1]) if found else 0.0
+
+
 @pytest.fixture(scope="module")
 def loop(platform: Platform) -> Iterator[Rest]:
     """The model that is retrained, as it was declared; it goes afterwards, its versions stay in the registry."""
@@ -107,11 +123,7 @@ def test_the_loop_closes_by_itself(platform: Platform, loop: Rest) -> None:
     asking = Asking(loop, rows)
     begun = time.monotonic()
     try:
-        traffic = [sys.executable, str(EXAMPLE / "traffic.py"), "--drifted", "--labels", f"--rows={ROWS}"]
-        traffic += [f"--model={LOOP}", f"--namespace={platform.name}", f"--url={platform.gateway.url}"]
-        traffic += [f"--address={platform.gateway.address}", f"--ca={platform.gateway.ca}"]
-        sent = subprocess.run(traffic, capture_output=True, text=True, timeout=600, check=False)
-        assert sent.returncode == 0, sent.stderr
+        send(platform, LOOP, "--drifted")
         until(lambda: champion(platform)["serves"] not in ("1", None), lambda: (champion(platform), episodes()))
         seconds = time.monotonic() - begun
     finally:
@@ -138,6 +150,10 @@ def test_a_retraining_with_another_lock_serves_without_a_person(platform: Platfo
     first = {"name": LOOP, "alias": "champion", "version": "1"}
     told(platform, "/api/2.0/mlflow/registered-models/alias", first, "mlflow")
     until(lambda: champion(platform) == {"named": "1", "serves": "1"}, lambda: champion(platform))
+    # Something new to learn from, whatever has been sent before.
+    before = archived(platform, LOOP)
+    send(platform, LOOP)
+    until(lambda: archived(platform, LOOP) >= before + ROWS, lambda: (before, archived(platform, LOOP)))
     asking = Asking(loop, rows)
     begun = time.monotonic()
     try:

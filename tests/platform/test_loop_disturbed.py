@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 
 import pytest
 from installed import EXAMPLE, Platform, Rest, read_rows
-from test_loop import ROWS, Asking, champion, declared, told, until
+from test_loop import Asking, champion, declared, send, told, until
 
 MODEL = "phishing-shaken"
 
@@ -59,11 +57,7 @@ def test_the_loop_ends_as_it_would_have(platform: Platform, shaken: Rest) -> Non
 
     begun = time.monotonic()
     try:
-        traffic = [sys.executable, str(EXAMPLE / "traffic.py"), "--drifted", "--labels", f"--rows={ROWS}"]
-        traffic += [f"--model={MODEL}", f"--namespace={platform.name}", f"--url={platform.gateway.url}"]
-        traffic += [f"--address={platform.gateway.address}", f"--ca={platform.gateway.ca}"]
-        sent = subprocess.run(traffic, capture_output=True, text=True, timeout=600, check=False)
-        assert sent.returncode == 0, sent.stderr
+        send(platform, MODEL, "--drifted")
         until(episodes, episodes)
         crash("lifecycle", "postgresql")
         until(lambda: [one for one in answered(episodes) if one["run"]], lambda: answered(episodes))
