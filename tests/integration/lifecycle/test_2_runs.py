@@ -112,6 +112,36 @@ def test_two_alerts_of_a_version_are_one_run_and_a_task_that_failed_is_seen(cont
     assert len(site.runs(model)) == 1 and len(controller.episode(model)["alerts"]) == 2
 
 
+def test_a_run_that_crashed_is_begun_again_and_not_for_ever(
+    controller: Controller, site: Site, prefect: Prefect
+) -> None:
+    """As Prefect says of a run whose process, worker or node is gone."""
+
+    def crash(run: str) -> None:
+        state = {"type": "CRASHED", "name": "Crashed", "message": "its node is gone"}
+        prefect.api("POST", f"/flow_runs/{run}/set_state", {"state": state, "force": True})
+
+    model = controller.knows(site.model(parameters={"seconds": 5}))
+    controller.send(alert(model))
+    run = str(eventually(lambda: (controller.episode(model)["run"] or {}).get("flow_run"), 60))
+    crash(run)
+    ended = controller.run_of(model, "completed")
+    assert ended["flow_run"] == run and ended["resumed"] >= 1
+    assert "its node is gone; it is begun again (1 of 3)" in str(controller.get(f"/v1/decisions?model={model}").json)
+
+    hopeless = controller.knows(site.model(parameters={"seconds": 600}))
+    controller.send(alert(hopeless))
+    run = str(eventually(lambda: (controller.episode(hopeless)["run"] or {}).get("flow_run"), 60))
+    for resumed in (1, 2, 3):
+        crash(run)
+        eventually(lambda n=resumed: controller.episode(hopeless)["run"]["resumed"] == n, 60)
+        # Before it is said to have crashed once more it has to have been taken up.
+        eventually(lambda: prefect.api("GET", f"/flow_runs/{run}")["state"]["type"] != "CRASHED", 60)
+    crash(run)
+    assert controller.run_of(hopeless, "crashed")["reason"] == "its node is gone"
+    assert len(site.runs(model)) == len(site.runs(hopeless)) == 1
+
+
 def test_a_missing_deployment_is_named_and_awaited(controller: Controller, site: Site) -> None:
     model = controller.knows(site.model(deployment=False))
     controller.send(alert(model))

@@ -25,7 +25,7 @@ from mlops_runtime.lifecycle.ledger import database, deciding, episodes, models,
 from mlops_runtime.lifecycle.ledger.database import Connection, LedgerError
 from mlops_runtime.lifecycle.ledger.models import CHAMPION, Model
 from mlops_runtime.lifecycle.ledger.refusals import Refusals
-from mlops_runtime.lifecycle.pipelines import PipelinesError, Prefect
+from mlops_runtime.lifecycle.pipelines import CRASHED, PipelinesError, Prefect, Run
 from mlops_runtime.lifecycle.problems import AGENT, LEDGER, PIPELINES, REGISTRY, Problems
 from mlops_runtime.lifecycle.serving.agent import Agent, AgentError
 from mlops_runtime.lifecycle.serving.follower import Follower
@@ -182,6 +182,8 @@ class Controller:
         runs = await self._prefect.runs(started)
         for identity, episode in started.items():
             run = runs.get(identity)
+            if run and run.outcome == CRASHED and await self._resume(episode, run):
+                continue
             async with self.pool.connection() as connection:
                 ended = await (outbox.follow(connection, episode, run) if run else outbox.lose(connection, episode))
             if ended:
@@ -189,6 +191,17 @@ class Controller:
                 metrics.RUNS.labels(outcome).inc()
                 log.info("Run %s has ended: %s", run.name if run else identity, outcome)
         self.problems.over(PIPELINES)
+
+    async def _resume(self, episode: uuid.UUID, run: Run) -> bool:
+        """Whether a run whose process, node or server went is begun again; what a flow did itself is left at that."""
+        async with self.pool.connection() as connection:
+            seconds = await outbox.resume(connection, episode, run)
+        if seconds is None:
+            return False
+        await self._prefect.resume(run, seconds)
+        metrics.RUNS.labels("resumed").inc()
+        log.info("Run %s has crashed, and is begun again: %s", run.name, run.reason)
+        return True
 
     async def _serve(self) -> None:
         if self._serving:

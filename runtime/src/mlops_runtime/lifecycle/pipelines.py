@@ -7,13 +7,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import httpx
 
 _SECONDS: Final = 8.0
-_FINAL: Final = frozenset({"completed", "failed", "crashed", "cancelled"})
+CRASHED: Final = "crashed"
+_FINAL: Final = frozenset({"completed", "failed", CRASHED, "cancelled"})
 _FAILED: Final = ["FAILED", "CRASHED"]
 _OPEN: Final = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]
 _QUIET_SECONDS: Final = 3.0
@@ -90,6 +92,23 @@ class Prefect:
                 run = _run(item)
                 found[run.id] = await self._judged(run, item) if run.state in _FINAL else run
         return found
+
+    async def resume(self, run: Run, seconds: float) -> None:
+        """Has a run that crashed begun again after so many seconds: the same run, by whichever worker takes it.
+
+        Raises PipelinesError.
+        """
+        due = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+        state = {
+            "type": "SCHEDULED",
+            "name": "AwaitingRetry",
+            "message": "It crashed; the lifecycle controller has it begun again.",
+            "state_details": {"scheduled_time": due},
+        }
+        answer = await self._post(f"/flow_runs/{run.id}/set_state", {"state": state}, dict)
+        if answer.get("status") != "ACCEPT":
+            why = str((answer.get("details") or {}).get("reason") or answer.get("status"))
+            raise PipelinesError(f"{self._url}: run {run.name} can't be begun again: {why[:_TOLD]}")
 
     async def _judged(self, run: Run, item: Mapping[str, Any]) -> Run:
         reason, outcome = str((item.get("state") or {}).get("message") or "")[:_TOLD], run.state

@@ -18,6 +18,10 @@ from mlops_runtime.lifecycle.pipelines import Run
 LEASE_SECONDS: Final = 20
 """So that two don't try at once; it would do no harm."""
 _LONGEST_SECONDS: Final = 60
+RESUMES: Final = 3
+"""So often a run that crashed is begun again."""
+RESUME_SECONDS: Final = 10
+"""After so long the first time; then twice that, then four times."""
 
 
 async def claim(connection: Connection) -> dict[str, Any] | None:
@@ -71,6 +75,25 @@ async def started(connection: Connection) -> dict[uuid.UUID, uuid.UUID]:
     """Runs that the server has and that haven't ended: episode by the server's id."""
     rows = await (await connection.execute("SELECT episode, flow_run FROM runs WHERE state = 'started'")).fetchall()
     return {row["flow_run"]: row["episode"] for row in rows}
+
+
+async def resume(connection: Connection, episode: uuid.UUID, run: Run) -> float | None:
+    """A run that crashed: seconds after which it is to be begun again, None where that was done often enough.
+
+    Counted before it is done: whoever dies in between has done it once less.
+    """
+    row = await (
+        await connection.execute(
+            "UPDATE runs SET resumed = resumed + 1 WHERE episode = %s AND state = 'started' AND resumed < %s"
+            " RETURNING model, version, resumed",
+            [episode, RESUMES],
+        )
+    ).fetchone()
+    if row is None:
+        return None
+    said = f"run {run.name}: {run.reason or 'it crashed'}; it is begun again ({row['resumed']} of {RESUMES})"
+    await episodes.note(connection, row["model"], row["version"], episode, "resumed", said)
+    return float(RESUME_SECONDS * 2 ** (row["resumed"] - 1))
 
 
 async def follow(connection: Connection, episode: uuid.UUID, run: Run) -> bool:
