@@ -25,5 +25,6 @@ class FilterModule:
             "model_summary",
             "model_topics",
             "model_unbuilt",
+            "model_undeclared",
             "model_workloads",
         )

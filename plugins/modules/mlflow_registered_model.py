@@ -50,6 +50,7 @@ options:
     description:
       - The model's declaration, stored as compact JSON in the tag C(mlops.spec), 5000 characters at most.
       - It is compared as data, so the order of keys doesn't matter.
+      - An empty one takes the declaration away; the tag is empty then.
     type: dict
   aliases:
     description:
@@ -168,7 +169,7 @@ def wanted(params: dict[str, Any]) -> Metadata:
     """What the options ask for."""
     tags = as_tags(params["tags"])
     if params["spec"] is not None:
-        tags[SPEC_TAG] = as_spec(params["spec"])
+        tags[SPEC_TAG] = as_spec(params["spec"]) if params["spec"] else ""
     if params["purge_aliases"] and params["aliases_mode"] != "enforce":
         raise InputError("purge_aliases: needs aliases_mode=enforce")
     return Metadata(params["description"], tags, params["purge_tags"], params["aliases_mode"] == "enforce")

@@ -78,6 +78,11 @@ def until(holds: Callable[[], Any], what: Callable[[], object]) -> Any:
     return found
 
 
+def served(platform: Platform) -> list[dict[str, Any]]:
+    """What serves now."""
+    return [one for one in told(platform, "/v1/served")["served"] if one["until"] is None]
+
+
 def send(platform: Platform, model: str, *options: str) -> None:
     """Labelled pages to a model."""
     command = [sys.executable, str(EXAMPLE / "traffic.py"), "--labels", f"--rows={ROWS}", *options]
@@ -111,6 +116,10 @@ def loop(platform: Platform) -> Iterator[Rest]:
     finally:
         done = platform.playbook()
         assert done.code == 0, done.end
+        # What is no longer declared is no longer served, and that is all there is to do.
+        until(lambda: LOOP not in [one["model"] for one in served(platform)], lambda: served(platform))
+        again = platform.playbook()
+        assert again.code == 0 and again.changed == {"0"}, again.end
 
 
 def test_the_loop_closes_by_itself(platform: Platform, loop: Rest) -> None:
@@ -138,9 +147,9 @@ def test_the_loop_closes_by_itself(platform: Platform, loop: Rest) -> None:
     print(
         f"BAR {met}: the loop closes in {seconds:.0f} s (below {BAR}), {asking.asked} requests, none failed: {stages}"
     )
-    served = told(platform, f"/v1/served?model={LOOP}")["served"]
-    assert [one["version"] for one in served[:2]] == [now["serves"], "1"]
-    assert f"made in the episode {episode['id']}" in served[0]["reason"]
+    ledger = told(platform, f"/v1/served?model={LOOP}")["served"]
+    assert [one["version"] for one in ledger[:2]] == [now["serves"], "1"]
+    assert f"made in the episode {episode['id']}" in ledger[0]["reason"]
 
 
 def test_a_retraining_with_another_lock_serves_without_a_person(platform: Platform, loop: Rest) -> None:

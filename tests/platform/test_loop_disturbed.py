@@ -14,7 +14,8 @@ import pytest
 from installed import EXAMPLE, Platform, Rest, read_rows
 from test_loop import Asking, champion, declared, send, told, until
 
-MODEL = "phishing-shaken"
+MODEL = f"phishing-{time.time():.0f}"
+"""A name of its own each time: what an earlier run has left would be in the way."""
 
 
 @pytest.fixture

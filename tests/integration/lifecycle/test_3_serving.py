@@ -154,6 +154,10 @@ def test_an_alias_is_followed(following: Controller, cluster: Cluster, mlflow: M
     mlflow.api("POST", "registered-models/set-tag", {"name": model, "key": "mlops.spec", "value": "{"})
     eventually(lambda: following.decisions(model).count("held") == 2, 60)
     assert len(served()) == 2
+    # Without one it is no longer served, even as the last one.
+    mlflow.api("POST", "registered-models/set-tag", {"name": model, "key": "mlops.spec", "value": ""})
+    eventually(lambda: served() == [("champion", "2", False), ("champion", "1", False)], 60, served)
+    assert cluster.applied[-1] == []
 
 
 def test_what_does_not_become_healthy_is_not_said_to_serve(

@@ -131,6 +131,18 @@ def test_a_champion_whose_image_is_being_made_is_waited_for_or_refused() -> None
     assert served(version("2"), {"champion": "1"}, made)["iris"]["reference"] == "r/m@sha256:2"
 
 
+def test_what_is_no_longer_declared() -> None:
+    registered = [
+        {"name": "iris", "tags": {"mlops.spec": "{}"}},
+        {"name": "gone", "tags": {"mlops.spec": '{"name":"gone"}'}},
+        {"name": "gone-before", "tags": {"mlops.spec": ""}},
+        {"name": "somebody-else-s", "tags": {}},
+    ]
+    assert subject.model_undeclared(registered, [{"name": "iris"}]) == ["gone"]
+    assert subject.model_undeclared(registered, []) == ["iris", "gone"]
+    assert subject.model_undeclared([], [{"name": "iris"}]) == []
+
+
 def test_what_check_mode_can_not_register_yet() -> None:
     assert served(None, {})["iris"]["version"] == "new"
 

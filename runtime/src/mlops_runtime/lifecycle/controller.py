@@ -128,9 +128,9 @@ class Controller:
     # The loops
 
     async def _read_registry(self) -> None:
-        found = await asyncio.to_thread(registry.read, self._mlflow)
+        found, registered = await asyncio.to_thread(registry.read, self._mlflow)
         async with self.pool.connection() as connection:
-            moved = await models.keep(connection, found)
+            moved = await models.keep(connection, found, registered)
             await stages.promoted(connection)
         for line in moved:
             log.info("%s", line)

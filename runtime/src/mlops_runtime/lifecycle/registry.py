@@ -10,9 +10,13 @@ from mlops_runtime.contracts.mlflow import SPEC_TAG, Mlflow
 from mlops_runtime.lifecycle.ledger.models import ALIASES, Model
 
 
-def read(mlflow: Mlflow) -> list[Model]:
-    """All of them, whether their declarations are sound or not. Blocks; raises MlflowError."""
-    return [model for item in mlflow.registered_models() if (model := _model(item))]
+def read(mlflow: Mlflow) -> tuple[list[Model], int]:
+    """Those with a declaration, whether it is sound or not, and how many models there are at all.
+
+    Blocks; raises MlflowError.
+    """
+    found = list(mlflow.registered_models())
+    return [model for item in found if (model := _model(item))], len(found)
 
 
 def _model(item: dict[str, Any]) -> Model | None:

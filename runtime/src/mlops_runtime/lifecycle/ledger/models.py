@@ -55,8 +55,17 @@ async def known(connection: Connection) -> dict[str, Model]:
     return {row["name"]: Model(row["name"], row["spec"], row["aliases"]) for row in rows}
 
 
-async def keep(connection: Connection, found: Iterable[Model]) -> list[str]:
-    """Makes the ledger say what the registry says; returns a line for each alias that has moved. One at a time."""
+async def registered(connection: Connection) -> int:
+    """How many models the registry had at last, with a declaration or without."""
+    row = await (await connection.execute("SELECT registered FROM registry_readings")).fetchone()
+    return int(row["registered"]) if row else 0
+
+
+async def keep(connection: Connection, found: Iterable[Model], registered: int) -> list[str]:
+    """Makes the ledger say what the registry says; returns a line for each alias that has moved. One at a time.
+
+    `registered`: how many models it has, with a declaration or without.
+    """
     await connection.execute("LOCK TABLE models IN SHARE ROW EXCLUSIVE MODE")
     before, now = await known(connection), {model.name: model for model in found}
     moved = []
@@ -74,7 +83,9 @@ async def keep(connection: Connection, found: Iterable[Model]) -> list[str]:
         old = before[name].aliases if name in before else {}
         moved += await _move(connection, name, old, model.aliases if model else {})
     await connection.execute(
-        "INSERT INTO registry_readings VALUES (true, now()) ON CONFLICT (one) DO UPDATE SET read_at = now()"
+        "INSERT INTO registry_readings (read_at, registered) VALUES (now(), %s)"
+        " ON CONFLICT (one) DO UPDATE SET read_at = excluded.read_at, registered = excluded.registered",
+        [registered],
     )
     return moved
 

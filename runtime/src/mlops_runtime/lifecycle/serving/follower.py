@@ -57,13 +57,14 @@ class Follower:
             if not await models.was_read(connection):
                 return
             known, last = await models.known(connection), await served.last_plans(connection)
+            registered = await models.registered(connection)
         found = desired(known, await self._facts(known), last)
         await self._tell(known, found)
         document = documents(found.plans, self._wanted.platform, self._wanted.overrides)
         digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-        if last and not found.plans:
+        if last and not found.plans and not registered:
             # A registry that was emptied, or that doesn't show its models to this user.
-            raise AgentError(f"the registry has nothing that could serve; {len(last)} models are left as they are")
+            raise AgentError(f"the registry shows no model at all; {len(last)} are left as they are")
         holds = _holds(found, status)
         late = status.settled and not holds and time.monotonic() > self._asked_at + _AGAIN_SECONDS
         if digest != self._asked or late:
