@@ -11,6 +11,7 @@ import logging
 from pathlib import Path
 from typing import Any, Final
 
+import oras.auth
 import oras.container
 import oras.provider
 import requests
@@ -64,10 +65,7 @@ class Repositories:
         container = self._container(reference)
         try:
             for layer in layers:
-                described = {"digest": layer.digest, "size": layer.size}
-                self._check(
-                    self._connect().upload_blob(str(layer.path), container, described, do_chunked=True), reference
-                )
+                self._put_layer(container, layer, reference)
             body = to_bytes(config)
             manifest["config"] |= {"digest": digest_of(body), "size": len(body)}
             self._put_config(container, body, reference)
@@ -78,6 +76,15 @@ class Repositories:
         headers = {"Content-Type": manifest["mediaType"]}
         self._check(self._ask(self._url(container.manifest_url()), "PUT", data=body, headers=headers), reference)
         return digest_of(body)
+
+    def _put_layer(self, container: oras.container.Container, layer: Layer, reference: str) -> None:
+        client, described = self._connect(), {"digest": layer.digest, "size": layer.size}
+        if client.blob_exists(described, container):
+            return
+        if isinstance(client.auth, oras.auth.TokenAuth):
+            # The one that it has may be for reading alone; with none it asks for the one that is needed.
+            client.auth.token = None
+        self._check(client.chunked_upload(str(layer.path), container, described), reference)
 
     def _put_config(self, container: oras.container.Container, body: bytes, reference: str) -> None:
         began = self._ask(self._url(container.upload_blob_url()), "POST")
@@ -113,6 +120,9 @@ class Repositories:
             )
             if self._registry.username:
                 client.auth.set_basic_auth(self._registry.username, self._registry.password)
+                if not bearer:
+                    # At once: a registry that says no first ends the connection while a layer is on its way.
+                    client.session.auth = (self._registry.username, self._registry.password)
             self._client = client
         return self._client
 
