@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import lo
 from image_site import COLLECTION, INVENTORY, PLAYBOOK, Run, Site, docker, our_table
 from mlflow import ADMIN, PASSWORD, Mlflow
 
-NAME, ADDRESS, MODEL = "mlops-ib", "127.0.0.1:5056", "model-0123456789ab"
+NAME, PORT, MODEL = "mlops-ib", 5057, "model-0123456789ab"
+REGISTRY_PASSWORD = "correct horse battery staple"
 EXAMPLE = COLLECTION / "examples" / "phishing"
 LOCK = (EXAMPLE / "requirements.txt").read_text()
 BUILDER = """
@@ -112,6 +114,14 @@ def make_play(folder: Path) -> None:
     play = PLAYBOOK.replace("mlops_secret_values: {registry_password: ", secrets)
     assert play != PLAYBOOK
     (folder / "play.yml").write_text(play + BUILDER)
+
+
+def pull(address: str, *images: str) -> None:
+    """As the registry's user."""
+    with tempfile.TemporaryDirectory() as folder:
+        docker("--config", folder, "login", "--username", NAME, "--password", REGISTRY_PASSWORD, address)
+        for image in images:
+            docker("--config", folder, "pull", "--quiet", image)
 
 
 def clean_up() -> None:

@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "images"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "servers"))
 
-from builder_stand import ADDRESS, MODEL, NAME, Stand, builder_rows, clean_up, make_play
-from image_site import Site, clean, docker, find_buildkit, lend
+from builder_stand import MODEL, NAME, PORT, Stand, builder_rows, clean_up, make_play
+from image_site import Site, clean, docker, find_buildkit, lend, own_address
 from mlflow import PASSWORD, Mlflow
 
 
@@ -23,12 +23,17 @@ from mlflow import PASSWORD, Mlflow
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     if find_buildkit() is None or not docker("info", "--format", "{{.ServerVersion}}", check=False):
         pytest.skip("no Docker engine with BuildKit answers")
+    # With TLS by the site's CA and a user, as between hosts.
+    try:
+        address = f"{own_address()}:{PORT}"
+    except OSError:
+        pytest.skip("this host has no address but loopback")
     clean_up()
-    clean(NAME, ADDRESS)
-    lend(ADDRESS, "base", "python_build", "registry", "image_builder")
+    clean(NAME, address)
+    lend(address, "base", "python_build", "registry", "image_builder")
     folder = tmp_path_factory.mktemp("site")
     make_play(folder)
-    site = Site(folder, NAME, ADDRESS)
+    site = Site(folder, NAME, address)
     with Mlflow.started(tmp_path_factory.mktemp("mlflow")) as mlflow:
         mlflow.add_user("images", PASSWORD)
         mlflow.grant("images", "registered_model", "*", "EDIT")
@@ -38,4 +43,5 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         stand.run()
         yield stand
     clean_up()
-    clean(NAME, ADDRESS)
+    site.run(registry_verb="absent", mlops_remove_data=True)
+    clean(NAME, address)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import lock_digest, lock_lines
-from builder_stand import ADDRESS, LOCK, MODEL, NAME, Stand, with_package
+from builder_stand import LOCK, MODEL, NAME, Stand, pull, with_package
 from image_site import docker, inspect
 
 
@@ -30,7 +30,7 @@ def test_another_lock_becomes_an_image_that_serves(stand: Stand) -> None:
     assert "mlops.image.problem" not in tags
     image, parent = tags["mlops.image"], stand.images[MODEL]
     assert image.partition("@")[0] == parent.partition("@")[0] and image != parent
-    docker("pull", "--quiet", image)
+    pull(stand.site.address, image)
     # What the Dockerfile's build asks of its own image.
     run(image, "python", "-m", "mlops_runtime.serving.check")
     assert run(image, "python", "-c", "import click; print(click.__file__)").startswith("/opt/venv/")
@@ -56,8 +56,7 @@ def test_the_same_lock_is_made_once(stand: Stand) -> None:
 def test_an_image_is_made_of_one_that_was_made(stand: Stand) -> None:
     first = stand.outcome(stand.version(with_package("click")))["mlops.image"]
     second = stand.outcome(stand.version(with_package("idna"), parent=first))["mlops.image"]
-    docker("pull", "--quiet", first)
-    docker("pull", "--quiet", second)
+    pull(stand.site.address, first, second)
     layers = [inspect(image, "image")["RootFS"]["Layers"] for image in (first, second)]
     assert len(layers[0]) == len(layers[1]), "its layers take the place of those, and don't pile up"
     assert run(second, "python", "-c", "import idna; print(idna.__file__)").startswith("/opt/venv/")
@@ -79,11 +78,12 @@ WRONG = "sha256:" + "0" * 64
         ("\n".join(line for line in lock_lines(with_package("click")) if line.startswith("click")), {}, "no numpy"),
         (LOCK, {"digest": "0" * 64}, "not that of the tag mlops.requirements"),
         (LOCK, {"parent": f"registry.example.org/model@{WRONG}"}, "isn't in the site's registry"),
-        (LOCK, {"parent": f"{ADDRESS}/{MODEL}@{WRONG}"}, "no longer has"),
-        (LOCK, {"parent": f"{ADDRESS}/{MODEL}:latest"}, "names no image by digest"),
+        (LOCK, {"parent": f"ADDRESS/{MODEL}@{WRONG}"}, "no longer has"),
+        (LOCK, {"parent": f"ADDRESS/{MODEL}:latest"}, "names no image by digest"),
     ],
 )
 def test_what_cannot_be_made_says_why_on_the_version(stand: Stand, lock: str, more: dict[str, Any], said: str) -> None:
+    more = {key: value.replace("ADDRESS", stand.site.address) for key, value in more.items()}
     tags = stand.outcome(stand.version(lock, **more))
     assert said in tags["mlops.image.problem"] and "mlops.image" not in tags
 
@@ -101,7 +101,7 @@ def test_it_can_do_little_and_tells_no_secret(stand: Stand) -> None:
     assert not any("docker.sock" in mount["Source"] for mount in found["Mounts"])
     told = json.dumps(found) + docker("logs", f"{NAME}-image-builder")
     settings = json.loads((stand.site.folder / "builder/settings.json").read_text())
-    secrets = [settings["tracking"]["password"], *settings["environment"].values()]
+    secrets = [settings[part]["password"] for part in ("tracking", "registry")] + [*settings["environment"].values()]
     # Whole values, and what hides in addresses.
     assert not [value for value in secrets if value and value in told]
     left = docker("exec", f"{NAME}-image-builder", "find", "/var/lib/image-builder", "-mindepth", "1")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -104,6 +105,13 @@ def docker(*arguments: str | Path, check: bool = True, timeout: float = 300) -> 
 def inspect(name: str, kind: str = "container") -> dict[str, Any]:
     found: dict[str, Any] = json.loads(docker(kind, "inspect", name))[0]
     return found
+
+
+def own_address() -> str:
+    """An address of this host that isn't loopback; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        return str(probe.getsockname()[0])
 
 
 def our_table() -> Table:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -13,17 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from image_site import Site, clean, docker, find_buildkit, inspect, lend, make_site
+from image_site import Site, clean, docker, find_buildkit, inspect, lend, make_site, own_address
 
 PORT = 5056
 ROW = {"version": "1", "build": {"context": "", "files": {"note": {"content": "x"}}, "base": "base"}}
-
-
-def own_address() -> str:
-    """An address of this host that isn't loopback; nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))
-        return str(probe.getsockname()[0])
 
 
 @pytest.fixture(scope="module")
