@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -44,6 +45,11 @@ def show(browser: Chrome, controller: Controller, client: str) -> None:
     browser.get(f"http://{client}:{CLIENTS[client]['secret']}@{address}/")
 
 
+def waiting(browser: Chrome) -> WebDriverWait[Chrome]:
+    """The page that is left may be found once more while the next one comes."""
+    return WebDriverWait(browser, 60, ignored_exceptions=[StaleElementReferenceException])
+
+
 def row_of(browser: Chrome, heading: str, model: str) -> WebElement:
     """The first of that model in the table below a heading."""
     path = f"//h2[text()='{heading}']/following-sibling::div[1]/table/tbody/tr[td[contains(., '{model}')]]"
@@ -75,7 +81,7 @@ def test_a_person_approves_on_the_page(controller: Controller, site: Site, brows
     assert not browser.find_elements(By.CSS_SELECTOR, "meta[http-equiv=refresh]")
     row.find_element(By.NAME, "reason").send_keys("looks <b>real</b> & new")
     row.find_element(By.XPATH, ".//button[text()='Approve']").click()
-    WebDriverWait(browser, 60).until(lambda _: "accepted" in row_of(browser, "Alerts that stand", asked).text)
+    waiting(browser).until(lambda _: "accepted" in row_of(browser, "Alerts that stand", asked).text)
     assert browser.current_url.endswith("/") and "episodes" not in browser.current_url
     assert "approved by person: looks <b>real</b> & new" in row_of(browser, "Alerts that stand", asked).text
     controller.run_of(asked, "completed")
@@ -90,7 +96,7 @@ def test_a_person_refuses_on_the_page(controller: Controller, site: Site, browse
     controller.send(alert(asked))
     show(browser, controller, "person")
     row_of(browser, "Alerts that stand", asked).find_element(By.XPATH, ".//button[text()='Refuse']").click()
-    WebDriverWait(browser, 60).until(lambda _: "refused" in row_of(browser, "Alerts that stand", asked).text)
+    waiting(browser).until(lambda _: "refused" in row_of(browser, "Alerts that stand", asked).text)
     assert site.runs(asked) == []
 
 
