@@ -66,7 +66,7 @@ def test_the_loop_ends_as_it_would_have(platform: Platform, shaken: Rest) -> Non
         until(lambda: answered(trainings), lambda: answered(episodes))
         crash("mlflow", "postgresql", "agent")
         until(lambda: named(platform) not in ("", "1"), lambda: answered(episodes))
-        # Not the agent as well: who ends while one version takes over from another leaves the gateway with the old one's addresses.
+        # Not the agent as well: without it the gateway would go on with the addresses of the version that goes.
         crash("lifecycle")
         until(lambda: serves(platform) not in ("", "1"), lambda: answered(episodes))
         seconds = time.monotonic() - begun
