@@ -46,7 +46,12 @@ def judge(run: Retraining, challenger: Path, data: Data) -> Verdict:
 
 @task
 def register(
-    run: Retraining, challenger: Path, data: Data, verdict: Verdict, parameters: dict[str, float], lock: Path
+    run: Retraining,
+    challenger: Path,
+    data: Data,
+    verdict: Verdict,
+    parameters: dict[str, float],
+    lock: Path | None = None,
 ) -> str:
     watch = {"window": 200}
     return run.register(challenger, data, verdict, parameters=parameters, performance=watch, requirements=lock)
