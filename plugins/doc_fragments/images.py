@@ -42,6 +42,47 @@ attributes:
     support: full
 """
 
+    MIRRORS = r"""
+options:
+  mirrors:
+    description: What is reached out through; what is left empty is taken from the host's own settings.
+    type: dict
+    default: {}
+    suboptions:
+      ca_bundle:
+        description: PEM text of the trusted CAs.
+        type: str
+        default: ""
+      apt_sources:
+        description: Sources of Debian 12, in one-line form.
+        type: str
+        default: ""
+      pip_index_url:
+        description: Index of Python packages.
+        type: str
+        default: ""
+      go_proxy:
+        description: Value of GOPROXY.
+        type: str
+        default: ""
+      maven_mirror:
+        description: Address of a mirror of Maven Central.
+        type: str
+        default: ""
+      http_proxy:
+        description: Proxy for http.
+        type: str
+        default: ""
+      https_proxy:
+        description: Proxy for https.
+        type: str
+        default: ""
+      no_proxy:
+        description: Hosts that are reached without a proxy.
+        type: str
+        default: ""
+"""
+
     REGISTRY = r"""
 options:
   registry:

@@ -18,49 +18,13 @@ author:
   - The mlops.onprem authors (@mlops-onprem)
 extends_documentation_fragment:
   - mlops.onprem.images
+  - mlops.onprem.images.mirrors
   - mlops.onprem.images.registry
 options:
   name:
     description: Name of the image.
     type: str
     required: true
-  mirrors:
-    description: What builds reach out through; what is left empty is taken from the build host's own settings.
-    type: dict
-    default: {}
-    suboptions:
-      ca_bundle:
-        description: PEM text of the trusted CAs.
-        type: str
-        default: ""
-      apt_sources:
-        description: Sources of Debian 12, in one-line form.
-        type: str
-        default: ""
-      pip_index_url:
-        description: Index of Python packages.
-        type: str
-        default: ""
-      go_proxy:
-        description: Value of GOPROXY.
-        type: str
-        default: ""
-      maven_mirror:
-        description: Address of a mirror of Maven Central.
-        type: str
-        default: ""
-      http_proxy:
-        description: Proxy for http.
-        type: str
-        default: ""
-      https_proxy:
-        description: Proxy for https.
-        type: str
-        default: ""
-      no_proxy:
-        description: Hosts that are reached without a proxy.
-        type: str
-        default: ""
   push:
     description: Whether the image goes to the registry; not so for the registry's own image before there is one.
     type: bool
@@ -128,22 +92,9 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mlops.onprem.plugins.module_utils._images.arguments import REGISTRY
+from ansible_collections.mlops.onprem.plugins.module_utils._images.arguments import MIRRORS, REGISTRY
 from ansible_collections.mlops.onprem.plugins.module_utils._images.errors import ImagesError
 from ansible_collections.mlops.onprem.plugins.module_utils._images.make import Job, make
-
-MIRRORS = (
-    "ca_bundle",
-    "apt_sources",
-    "pip_index_url",
-    "go_proxy",
-    "maven_mirror",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-)
-# Addresses may hold credentials.
-PRIVATE = {"apt_sources", "pip_index_url", "go_proxy", "maven_mirror", "http_proxy", "https_proxy"}
 
 
 def main() -> None:
@@ -158,11 +109,7 @@ def main() -> None:
             "rebuild": {"type": "bool", "default": False},
             "docker_host": {"type": "str", "default": ""},
             "registry": REGISTRY,
-            "mirrors": {
-                "type": "dict",
-                "default": {},
-                "options": {name: {"type": "str", "default": "", "no_log": name in PRIVATE} for name in MIRRORS},
-            },
+            "mirrors": MIRRORS,
             "push": {"type": "bool", "default": True},
             "network": {"type": "str", "choices": ["default", "host"], "default": "default"},
             "log_dir": {"type": "path", "default": "/var/log/mlops/images"},

@@ -15,27 +15,10 @@ description:
   - It reaches mirrors, image registry and gateway as the host does, by the host's network; it listens nowhere.
   - What is compared is the live container; whatever somebody changed on it by hand is put right.
   - Its settings are a file on the host that only its user can read.
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Returns details on what has changed, in diff mode.
-    support: full
+extends_documentation_fragment:
+  - mlops.onprem.host_container
+  - mlops.onprem.images.mirrors
 options:
-  name:
-    description: Name of the container; the volume is named alike.
-    type: str
-    required: true
-  namespace:
-    description: Name of the platform, for the labels.
-    type: str
-    default: mlops
-  state:
-    description: Whether it is to run or not to be there.
-    type: str
-    choices: [present, absent]
-    default: present
   image:
     description: Image by digest, in the site's registry. Needed where O(state=present).
     type: str
@@ -78,31 +61,6 @@ options:
         description: PEM text of what is trusted there.
         type: str
         default: ""
-  mirrors:
-    description: What it reaches out through; what is left empty is taken from the host's own settings.
-    type: dict
-    default: {}
-    suboptions:
-      ca_bundle:
-        description: PEM text of what is trusted at the index of Python packages.
-        type: str
-        default: ""
-      pip_index_url:
-        description: Index of Python packages.
-        type: str
-        default: ""
-      http_proxy:
-        description: Proxy for http.
-        type: str
-        default: ""
-      https_proxy:
-        description: Proxy for https.
-        type: str
-        default: ""
-      no_proxy:
-        description: Hosts that are reached without a proxy.
-        type: str
-        default: ""
   config_dir:
     description: Folder on the host for the settings.
     type: path
@@ -111,14 +69,6 @@ options:
     description: Limit in bytes.
     type: int
     default: 1073741824
-  cpus:
-    description: Limit in processors.
-    type: float
-    default: 2
-  docker_socket:
-    description: The engine's socket.
-    type: path
-    default: /var/run/docker.sock
   wait_timeout:
     description: Seconds until it has to be healthy, which it is once MLflow has answered it.
     type: int
@@ -152,26 +102,26 @@ status:
 """
 
 import json
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mlops.onprem.plugins.module_utils._docker.api import Engine
-from ansible_collections.mlops.onprem.plugins.module_utils._errors import RequestError
-from ansible_collections.mlops.onprem.plugins.module_utils._images.errors import ImagesError
+from ansible_collections.mlops.onprem.plugins.module_utils._images.arguments import (
+    HOST_CONTAINER,
+    MIRRORS,
+    REGISTRY,
+)
 from ansible_collections.mlops.onprem.plugins.module_utils._images.host_container import HostContainer
-from ansible_collections.mlops.onprem.plugins.module_utils._images.host_engine import absent, present
+from ansible_collections.mlops.onprem.plugins.module_utils._images.host_engine import run
 from ansible_collections.mlops.onprem.plugins.module_utils._images.mirrors import Mirrors, host_environment
 from ansible_collections.mlops.onprem.plugins.module_utils._images.reference import is_loopback
 
 MOUNT = "/etc/image-builder"
 FILE = "settings.json"
-MIRRORS = ("ca_bundle", "pip_index_url", "http_proxy", "https_proxy", "no_proxy")
-# Addresses may hold credentials.
-PRIVATE = {"pip_index_url", "http_proxy", "https_proxy"}
 
 
-def container(parameters: dict[str, Any]) -> HostContainer:
+def container(parameters: Mapping[str, Any]) -> HostContainer:
     """What the parameters ask for."""
     return HostContainer(
         name=parameters["name"],
@@ -191,11 +141,11 @@ def container(parameters: dict[str, Any]) -> HostContainer:
     )
 
 
-def settings(parameters: dict[str, Any], mirrors: Mirrors) -> str:
+def settings(parameters: Mapping[str, Any], reached: Mirrors) -> str:
     """The file that the builder reads."""
     registry = parameters["registry"]
-    authorities = [parameters["ca"], registry["ca"], mirrors.ca_bundle]
-    names = {"UV_DEFAULT_INDEX", *(name for name in mirrors.environment() if name.lower().endswith("_proxy"))}
+    authorities = [parameters["ca"], registry["ca"], reached.ca_bundle]
+    names = {"UV_DEFAULT_INDEX", *(name for name in reached.environment() if name.lower().endswith("_proxy"))}
     document = {
         "tracking": {name: parameters[name] for name in ("username", "password")} | {"uri": parameters["tracking_uri"]},
         "registry": {
@@ -204,62 +154,41 @@ def settings(parameters: dict[str, Any], mirrors: Mirrors) -> str:
         },
         "base": parameters["image"],
         "authorities": "\n".join(text.strip() for text in authorities if text.strip()),
-        "environment": {name: value for name, value in mirrors.environment().items() if name in names},
+        "environment": {name: value for name, value in reached.environment().items() if name in names},
     }
     return json.dumps(document, indent=1, sort_keys=True) + "\n"
+
+
+def describe(parameters: Mapping[str, Any], check: bool) -> tuple[HostContainer, dict[str, str]]:
+    reached = Mirrors(**parameters["mirrors"]).filled_from_host(host_environment())
+    wanted, registry = container(parameters), parameters["registry"]
+    if not check:
+        # Where the registry had it already, this engine may never have seen it.
+        engine = Engine(parameters["docker_socket"])
+        engine.pull_missing(wanted.image, registry["address"], registry["username"], registry["password"])
+    return wanted, {FILE: settings(parameters, reached)}
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
-            "namespace": {"type": "str", "default": "mlops"},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            **HOST_CONTAINER,
             "image": {"type": "str"},
             "tracking_uri": {"type": "str"},
             "username": {"type": "str", "default": "images"},
             "password": {"type": "str", "no_log": True},
             "ca": {"type": "str", "default": ""},
             "extra_hosts": {"type": "list", "elements": "str", "default": []},
-            "registry": {
-                "type": "dict",
-                "options": {
-                    "address": {"type": "str", "required": True},
-                    "username": {"type": "str", "default": ""},
-                    "password": {"type": "str", "default": "", "no_log": True},
-                    "ca": {"type": "str", "default": ""},
-                },
-            },
-            "mirrors": {
-                "type": "dict",
-                "default": {},
-                "options": {name: {"type": "str", "default": "", "no_log": name in PRIVATE} for name in MIRRORS},
-            },
+            "registry": {**REGISTRY, "required": False},
+            "mirrors": MIRRORS,
             "config_dir": {"type": "path", "default": "/etc/mlops/image-builder"},
             "memory": {"type": "int", "default": 1073741824},
-            "cpus": {"type": "float", "default": 2},
-            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
             "wait_timeout": {"type": "int", "default": 120},
         },
         required_if=[("state", "present", ["image", "tracking_uri", "password", "registry"])],
         supports_check_mode=True,
     )
-    parameters, check = module.params, module.check_mode
-    engine, folder = Engine(parameters["docker_socket"]), Path(parameters["config_dir"])
-    try:
-        if parameters["state"] == "present":
-            mirrors = Mirrors(**parameters["mirrors"]).filled_from_host(host_environment())
-            files = {FILE: settings(parameters, mirrors)}
-            wanted, registry = container(parameters), parameters["registry"]
-            if not check:
-                # Where the registry had it already, this engine may never have seen it.
-                engine.pull_missing(wanted.image, registry["address"], registry["username"], registry["password"])
-            result = present(engine, wanted, folder, files, parameters["wait_timeout"], check=check)
-        else:
-            result = absent(engine, parameters["name"], folder, data=True, check=check)
-        module.exit_json(**result)
-    except (ImagesError, RequestError, OSError) as error:
-        module.fail_json(msg=str(error))
+    run(module, describe, data=True)
 
 
 if __name__ == "__main__":

@@ -15,27 +15,9 @@ description:
   - What is compared is the live container; whatever somebody changed on it by hand is put right.
   - Its data is in a volume that stays.
   - Certificate and users are files on the host that only the registry's user can read.
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Returns details on what has changed, in diff mode.
-    support: full
+extends_documentation_fragment:
+  - mlops.onprem.host_container
 options:
-  name:
-    description: Name of the container; the volume is named alike.
-    type: str
-    required: true
-  namespace:
-    description: Name of the platform, for the labels.
-    type: str
-    default: mlops
-  state:
-    description: Whether it is to run or not to be there.
-    type: str
-    choices: [present, absent]
-    default: present
   image:
     description: Image by tag, which the engine has. Needed where O(state=present).
     type: str
@@ -67,18 +49,10 @@ options:
     description: Limit in bytes.
     type: int
     default: 536870912
-  cpus:
-    description: Limit in processors.
-    type: float
-    default: 2
   remove_data:
     description: With O(state=absent), remove the volume and O(config_dir) as well.
     type: bool
     default: false
-  docker_socket:
-    description: The engine's socket.
-    type: path
-    default: /var/run/docker.sock
   wait_timeout:
     description: Seconds until it has to be healthy.
     type: int
@@ -106,21 +80,21 @@ status:
   type: str
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mlops.onprem.plugins.module_utils._docker.api import Engine
-from ansible_collections.mlops.onprem.plugins.module_utils._errors import RequestError
+from ansible_collections.mlops.onprem.plugins.module_utils._images.arguments import HOST_CONTAINER
 from ansible_collections.mlops.onprem.plugins.module_utils._images.errors import ImagesError
 from ansible_collections.mlops.onprem.plugins.module_utils._images.host_container import HostContainer
-from ansible_collections.mlops.onprem.plugins.module_utils._images.host_engine import absent, present
+from ansible_collections.mlops.onprem.plugins.module_utils._images.host_engine import run
 from ansible_collections.mlops.onprem.plugins.module_utils._images.htpasswd import htpasswd
 
 MOUNT = "/etc/registry"
 
 
-def container(parameters: dict[str, Any]) -> HostContainer:
+def container(parameters: Mapping[str, Any]) -> HostContainer:
     """What the parameters ask for."""
     tls, users = bool(parameters["tls_certificate"]), bool(parameters["users"])
     environment = {}
@@ -151,7 +125,7 @@ def container(parameters: dict[str, Any]) -> HostContainer:
     )
 
 
-def wanted_files(parameters: dict[str, Any], check: bool) -> dict[str, str]:
+def wanted_files(parameters: Mapping[str, Any], check: bool) -> dict[str, str]:
     files = {}
     if parameters["tls_certificate"]:
         files = {"tls.pem": parameters["tls_certificate"], "tls.key": parameters["tls_key"]}
@@ -167,12 +141,14 @@ def wanted_files(parameters: dict[str, Any], check: bool) -> dict[str, str]:
     return files
 
 
+def describe(parameters: Mapping[str, Any], check: bool) -> tuple[HostContainer, dict[str, str]]:
+    return container(parameters), wanted_files(parameters, check)
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
-            "namespace": {"type": "str", "default": "mlops"},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            **HOST_CONTAINER,
             "image": {"type": "str"},
             "address": {"type": "str", "default": "127.0.0.1"},
             "port": {"type": "int", "default": 5000},
@@ -181,25 +157,13 @@ def main() -> None:
             "users": {"type": "dict", "default": {}, "no_log": True},
             "config_dir": {"type": "path", "default": "/etc/mlops/registry"},
             "memory": {"type": "int", "default": 536870912},
-            "cpus": {"type": "float", "default": 2},
             "remove_data": {"type": "bool", "default": False},
-            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
             "wait_timeout": {"type": "int", "default": 60},
         },
         required_if=[("state", "present", ["image"])],
         supports_check_mode=True,
     )
-    parameters, check = module.params, module.check_mode
-    engine, folder = Engine(parameters["docker_socket"]), Path(parameters["config_dir"])
-    try:
-        if parameters["state"] == "present":
-            files = wanted_files(parameters, check)
-            result = present(engine, container(parameters), folder, files, parameters["wait_timeout"], check=check)
-        else:
-            result = absent(engine, parameters["name"], folder, data=parameters["remove_data"], check=check)
-        module.exit_json(**result)
-    except (ImagesError, RequestError, OSError) as error:
-        module.fail_json(msg=str(error))
+    run(module, describe, data=module.params["remove_data"])
 
 
 if __name__ == "__main__":

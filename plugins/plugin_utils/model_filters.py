@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import (
+    TAG,
     Broker,
     ModelVersion,
     Platform,
@@ -50,8 +51,6 @@ GIVEN = ("model", "version", "episode")
 # Tags of a model version: the environment that it runs in, by its name in the artefact table and as the image of it.
 ENVIRONMENT_TAG = "mlops.environment"
 IMAGE_TAG = "mlops.image"
-# Of a registered model: its declaration.
-SPEC_TAG = "mlops.spec"
 # Of a version whose image is yet to be made: what of, and why it can't be.
 IMAGE_FROM_TAG = "mlops.image.from"
 IMAGE_PROBLEM_TAG = "mlops.image.problem"
@@ -271,7 +270,7 @@ def model_unbuilt(versions: Any) -> list[str]:
 def model_undeclared(registered: Any, plan: Any) -> list[str]:
     """Names of registered models with a declaration that are not (any more) in the plan."""
     names = {one["name"] for one in plan or []}
-    return [one["name"] for one in registered or [] if one["tags"].get(SPEC_TAG) and one["name"] not in names]
+    return [one["name"] for one in registered or [] if one["tags"].get(TAG) and one["name"] not in names]
 
 
 def model_lagging(plan: Any, served: Any, models: Any) -> list[str]:

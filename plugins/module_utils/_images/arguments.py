@@ -20,6 +20,31 @@ REGISTRY: dict[str, Any] = {
     },
 }
 
+_MIRRORS = (
+    "ca_bundle",
+    "apt_sources",
+    "pip_index_url",
+    "go_proxy",
+    "maven_mirror",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+)
+# Addresses may hold credentials.
+_PRIVATE = {"apt_sources", "pip_index_url", "go_proxy", "maven_mirror", "http_proxy", "https_proxy"}
+MIRRORS: dict[str, Any] = {
+    "type": "dict",
+    "default": {},
+    "options": {name: {"type": "str", "default": "", "no_log": name in _PRIVATE} for name in _MIRRORS},
+}
+HOST_CONTAINER: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "namespace": {"type": "str", "default": "mlops"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "cpus": {"type": "float", "default": 2},
+    "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
+}
+
 
 def registry_client(registry: Mapping[str, Any], timeout: float = 10.0) -> RegistryClient:
     return RegistryClient(

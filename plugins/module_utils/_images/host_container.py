@@ -35,7 +35,6 @@ class HostContainer:
     host_network: bool = False
     extra_hosts: Sequence[str] = ()
     """Names beside those that the host knows, ``name:address``."""
-    scratch: str = "size=16m"
 
     def mounts(self) -> list[dict[str, Any]]:
         return [
@@ -77,7 +76,7 @@ class HostContainer:
                 "PidsLimit": 512,
                 "PortBindings": dict(self.ports),
                 "Mounts": self.mounts(),
-                "Tmpfs": {"/tmp": self.scratch},  # noqa: S108
+                "Tmpfs": {"/tmp": "size=16m"},  # noqa: S108 a mount of the container's, in memory
                 "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
                 **({"NetworkMode": "host"} if self.host_network else {}),
                 **({"ExtraHosts": list(self.extra_hosts)} if self.extra_hosts else {}),

@@ -7,7 +7,7 @@ from __future__ import annotations
 import datetime
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,26 @@ def inspect(engine: Engine, path: str, check: bool) -> dict[str, Any] | None:
         if error.status == 404 or (check and error.unreachable):
             return None
         raise
+
+
+def run(
+    module: Any, describe: Callable[[Mapping[str, Any], bool], tuple[HostContainer, dict[str, str]]], *, data: bool
+) -> None:
+    """Does what a module is for, and ends it. *describe*: the container and its files, of parameters and check mode.
+
+    *data*: whether with the container its volume and its folder go.
+    """
+    parameters, check = module.params, module.check_mode
+    engine, folder = Engine(parameters["docker_socket"]), Path(parameters["config_dir"])
+    try:
+        if parameters["state"] == "present":
+            container, files = describe(parameters, check)
+            result = present(engine, container, folder, files, parameters["wait_timeout"], check=check)
+        else:
+            result = absent(engine, parameters["name"], folder, data=data, check=check)
+        module.exit_json(**result)
+    except (ImagesError, RequestError, OSError) as error:
+        module.fail_json(msg=str(error))
 
 
 def present(
@@ -118,6 +138,7 @@ def _wait_healthy(engine: Engine, name: str, timeout: int) -> str:
             raise ImagesError(
                 f"the container {name} isn't healthy after {timeout} s ({status}); it said last:\n{engine.logs(name)}"
             )
+        # The engine tells of health by events alone, and those before we listened are gone: it is asked until then.
         time.sleep(0.5)
 
 

@@ -80,7 +80,7 @@ class Stand:
             if tags.get("mlops.image") or tags.get("mlops.image.problem"):
                 return tags
             assert time.monotonic() < deadline, docker("logs", f"{NAME}-image-builder")
-            time.sleep(0.5)
+            time.sleep(0.5)  # MLflow tells nobody: it is asked until then
 
     def _put(self, path: str, body: bytes) -> None:
         address = f"{self.mlflow.uri}/api/2.0/mlflow-artifacts/artifacts/{path}"

@@ -208,6 +208,11 @@ def spec_of(model: Mapping[str, Any]) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def tags_of(entity: Mapping[str, Any]) -> dict[str, str]:
+    """Tags as MLflow's REST API lists them."""
+    return {str(tag["key"]): str(tag.get("value", "")) for tag in entity.get("tags") or []}
+
+
 def safe(path: str) -> str:
     """A path that leads nowhere else. Raises MlflowError."""
     parts = PurePosixPath(path).parts

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from _model_spec import lock_digest
 
-from mlops_runtime.contracts.mlflow import Mlflow, MlflowError
+from mlops_runtime.contracts.mlflow import Mlflow, MlflowError, tags_of
 from mlops_runtime.contracts.tags import IMAGE, IMAGE_FROM, IMAGE_PROBLEM, LOCK_FILE, REQUIREMENTS
 from mlops_runtime.image_builder import images, installing, layers
 from mlops_runtime.image_builder.errors import BuildError
@@ -61,7 +61,7 @@ class Builder:
             "order_by": "creation_timestamp DESC",
         }
         found = self._mlflow.api("model-versions/search", query).get("model_versions", [])
-        return [version for version in found if not _tags(version).get(IMAGE)]
+        return [version for version in found if not tags_of(version).get(IMAGE)]
 
     def _try(self, name: str, number: str, version: Mapping[str, Any]) -> None:
         began = time.monotonic()
@@ -71,20 +71,20 @@ class Builder:
         except BuildError as error:
             self._failed[name, number] = time.monotonic()
             log.error("%s version %s: %s", name, number, error)
-            if _tags(version).get(IMAGE_PROBLEM) != str(error)[:_TOLD]:
+            if tags_of(version).get(IMAGE_PROBLEM) != str(error)[:_TOLD]:
                 self._tag(name, number, IMAGE_PROBLEM, str(error)[:_TOLD])
             return
         self._tag(name, number, IMAGE, reference)
-        if _tags(version).get(IMAGE_PROBLEM):
+        if tags_of(version).get(IMAGE_PROBLEM):
             self._tag(name, number, IMAGE_PROBLEM, "")
         log.info("%s version %s runs in %s, made in %.0f s", name, number, reference, time.monotonic() - began)
 
     def _make(self, name: str, number: str, version: Mapping[str, Any]) -> str:
         """The image's reference by digest. Raises BuildError, MlflowError."""
-        parent = _tags(version)[IMAGE_FROM]
+        parent = tags_of(version)[IMAGE_FROM]
         lock = self._lock(name, number, version)
         requirements = lock_digest(lock)
-        if requirements != _tags(version).get(REQUIREMENTS):
+        if requirements != tags_of(version).get(REQUIREMENTS):
             raise BuildError(f"its lock has the hash {requirements}, and not that of the tag {REQUIREMENTS}")
         tagged = images.tag(parent, requirements)
         if known := self._repositories.digest(tagged):
@@ -163,8 +163,5 @@ def forever(step: Callable[[], None], seconds: float) -> None:
         if problem and problem != told:
             log.warning("%s", problem)
         told = problem
+        # MLflow tells nobody of a new version: it is asked.
         time.sleep(seconds)
-
-
-def _tags(entity: Mapping[str, Any]) -> dict[str, str]:
-    return {str(tag["key"]): str(tag.get("value", "")) for tag in entity.get("tags") or []}

@@ -51,7 +51,7 @@ def install(
     venv, file = directory / "venv", directory / "requirements.txt"
     shutil.rmtree(venv, ignore_errors=True)
     file.write_text("\n".join(lock_lines(lock)) + "\n")
-    uv, python = shutil.which("uv") or "uv", sys._base_executable  # type: ignore[attr-defined]
+    uv, python = shutil.which("uv") or "uv", str(Path(sys.executable).resolve())
     run = _Commands(directory, environment, time.monotonic() + seconds, alive)
     run([uv, "venv", "--quiet", "--relocatable", "--python", python, str(venv)])
     run([uv, "pip", "sync", "--quiet", "--python", str(venv), "--require-hashes", "--only-binary", ":all:", str(file)])

@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 EPOCH: Final = 1672531200
 """The time stamp of every file: fixed, and late enough for zip."""
@@ -41,7 +41,7 @@ class _Tee(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]
+    def write(self, data: Any, /) -> int:
         self._hash.update(data)
         self._target.write(data)
         self.size += len(data)

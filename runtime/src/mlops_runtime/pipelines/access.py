@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from tenacity import before_sleep_log, retry, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 from mlops_runtime.contracts import environment
-from mlops_runtime.contracts.mlflow import SPEC_TAG, Mlflow, MlflowError
+from mlops_runtime.contracts.mlflow import SPEC_TAG, Mlflow, MlflowError, tags_of
 from mlops_runtime.contracts.settings import read_tracking
 from mlops_runtime.pipelines.errors import NoChampion, PipelineError
 
@@ -136,8 +136,3 @@ def connect(env: Mapping[str, str] | None = None) -> Access:
     os.environ.update({key: value for key, value in given.items() if value})
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     return Access(PatientMlflow(tracking), MlflowClient(tracking.uri, tracking.uri))
-
-
-def tags_of(entity: Mapping[str, Any]) -> dict[str, str]:
-    """Tags as MLflow's REST API lists them."""
-    return {str(tag["key"]): str(tag.get("value", "")) for tag in entity.get("tags") or []}

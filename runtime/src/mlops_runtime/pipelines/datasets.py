@@ -14,8 +14,8 @@ import pandas as pd
 
 from mlops_runtime.contracts.digest import TAG as SHA256_TAG
 from mlops_runtime.contracts.digest import digest_of_files
-from mlops_runtime.contracts.mlflow import MlflowError, safe
-from mlops_runtime.pipelines.access import Access, tags_of
+from mlops_runtime.contracts.mlflow import MlflowError, safe, tags_of
+from mlops_runtime.pipelines.access import Access
 from mlops_runtime.pipelines.errors import MissingDataset, TamperedDataset, UnfitRows
 from mlops_runtime.pipelines.rows import INDEX, from_file, identified, together
 

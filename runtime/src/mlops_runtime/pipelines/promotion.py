@@ -9,7 +9,8 @@ from typing import Final
 
 from _model_spec import Retraining as Declaration
 
-from mlops_runtime.pipelines.access import CHAMPION, Access, tags_of
+from mlops_runtime.contracts.mlflow import tags_of
+from mlops_runtime.pipelines.access import CHAMPION, Access
 from mlops_runtime.pipelines.gate import TAG as GATE_TAG
 from mlops_runtime.pipelines.gate import WON
 

@@ -23,8 +23,9 @@ from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
 from mlops_runtime.contracts.digest import TAG as DIGEST_TAG
 from mlops_runtime.contracts.digest import digest_of_files, file_digest, is_ignored
+from mlops_runtime.contracts.mlflow import tags_of
 from mlops_runtime.contracts.tags import ENVIRONMENT, EPISODE, IMAGE, IMAGE_FROM, LOCK_FILE, REQUIREMENTS
-from mlops_runtime.pipelines.access import Access, tags_of
+from mlops_runtime.pipelines.access import Access
 from mlops_runtime.pipelines.datasets import CONTEXT_TAG, DATASETS_TAG, MANIFEST
 from mlops_runtime.pipelines.errors import PipelineError
 from mlops_runtime.pipelines.gate import FILE, Verdict

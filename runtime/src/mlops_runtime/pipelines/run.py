@@ -29,10 +29,11 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from mlops_runtime.contracts import environment
 from mlops_runtime.contracts.digest import TAG as DIGEST_TAG
 from mlops_runtime.contracts.digest import digest_of_files, is_ignored
+from mlops_runtime.contracts.mlflow import tags_of
 from mlops_runtime.contracts.tags import EPISODE
 from mlops_runtime.drift.archive.store import EXPERIMENT, Store
 from mlops_runtime.pipelines import datasets, detectors, gate, holdout, promotion, registration, stream, tuning
-from mlops_runtime.pipelines.access import Access, connect, tags_of
+from mlops_runtime.pipelines.access import Access, connect
 from mlops_runtime.pipelines.answers import Predictor, of_directory, of_estimator
 from mlops_runtime.pipelines.errors import PipelineError, TamperedModel
 from mlops_runtime.pipelines.holdout import Data

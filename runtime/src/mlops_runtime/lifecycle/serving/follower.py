@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from mlops_runtime.contracts.digest import TAG as SHA256_TAG
-from mlops_runtime.contracts.mlflow import Mlflow, MlflowError
+from mlops_runtime.contracts.mlflow import Mlflow, MlflowError, tags_of
 from mlops_runtime.contracts.tags import ENVIRONMENT, EPISODE, IMAGE, IMAGE_FROM, IMAGE_PROBLEM
 from mlops_runtime.lifecycle.ledger import episodes, models, served
 from mlops_runtime.lifecycle.ledger.database import Pool
@@ -133,7 +133,7 @@ def _holds(found: Desired, status: Status) -> bool:
 
 def read_version(version: Mapping[str, Any], *, builds: bool) -> Version | str:
     """What the registry's version runs in, or why it can't run. `builds`: whether locks that are new get an image."""
-    tags = {tag["key"]: str(tag.get("value", "")) for tag in version.get("tags", [])}
+    tags = tags_of(version)
     image, reference = tags.get(ENVIRONMENT, ""), tags.get(IMAGE, "")
     if image and tags.get(IMAGE_FROM) and not reference:
         if not builds:
