@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import tempfile
 import time
 import urllib.request
@@ -79,7 +80,7 @@ class Stand:
             tags = {tag["key"]: tag["value"] for tag in found["tags"]}
             if tags.get("mlops.image") or tags.get("mlops.image.problem"):
                 return tags
-            assert time.monotonic() < deadline, docker("logs", f"{NAME}-image-builder")
+            assert time.monotonic() < deadline, logs()
             time.sleep(0.5)  # MLflow tells nobody: it is asked until then
 
     def _put(self, path: str, body: bytes) -> None:
@@ -122,6 +123,13 @@ def pull(address: str, *images: str) -> None:
         docker("--config", folder, "login", "--username", NAME, "--password", REGISTRY_PASSWORD, address)
         for image in images:
             docker("--config", folder, "pull", "--quiet", image)
+
+
+def logs() -> str:
+    """All that the builder said: it says it on its standard error."""
+    command = ["docker", "logs", f"{NAME}-image-builder"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return done.stdout
 
 
 def clean_up() -> None:

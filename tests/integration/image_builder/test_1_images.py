@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mlops.onprem.plugins.module_utils._model_spec import lock_digest, lock_lines
-from builder_stand import LOCK, MODEL, NAME, Stand, pull, with_package
+from builder_stand import LOCK, MODEL, NAME, Stand, logs, pull, with_package
 from image_site import docker, inspect
 
 
@@ -54,9 +54,7 @@ def test_the_same_lock_is_made_once(stand: Stand) -> None:
     again = stand.version(remarked)
     assert stand.outcome(again, seconds=30)["mlops.image"] == first
     # The same files would make the same image; how long it took says that nothing was installed.
-    [took] = re.findall(
-        rf"{again[0]} version {again[1]} runs in \S+, made in (\d+) s", docker("logs", f"{NAME}-image-builder")
-    )
+    [took] = re.findall(rf"{again[0]} version {again[1]} runs in \S+, made in (\d+) s", logs())
     assert int(took) < 5
 
 
@@ -106,7 +104,9 @@ def test_it_can_do_little_and_tells_no_secret(stand: Stand) -> None:
     assert (host["ReadonlyRootfs"], host["CapDrop"], host["Privileged"]) == (True, ["ALL"], False)
     assert found["Config"]["User"] == "10001:10001"
     assert not any("docker.sock" in mount["Source"] for mount in found["Mounts"])
-    told = json.dumps(found) + docker("logs", f"{NAME}-image-builder")
+    said = logs()
+    assert "wants an image" in said
+    told = json.dumps(found) + said
     settings = json.loads((stand.site.folder / "builder/settings.json").read_text())
     secrets = [settings[part]["password"] for part in ("tracking", "registry")] + [*settings["environment"].values()]
     # Whole values, and what hides in addresses.
