@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "images"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "servers"))
+sys.path.insert(0, str(Path(__file__).parents[3] / ".collections"))
 
 from builder_stand import MODEL, NAME, PORT, Stand, builder_rows, clean_up, make_play
 from image_site import Site, clean, docker, find_buildkit, lend, own_address

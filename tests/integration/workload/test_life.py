@@ -190,16 +190,16 @@ def test_sets_have_one_owner(cluster: Cluster) -> None:
 
 def test_a_network_that_another_run_has_just_made_stays(cluster: Cluster) -> None:
     """It makes all its networks before its first service, and its last may come minutes later."""
-    made, left = f"{cluster.namespace}_metrics", f"{cluster.namespace}_models"
-    model, watch = server("model-a", zone="models"), server("watch", zone="metrics")
-    cluster.apply(watch)
-    cluster.engine.delete(f"/services/{cluster.namespace}_watch")
+    made, left = f"{cluster.namespace}_stream", f"{cluster.namespace}_models"
+    model, reader = server("model-a", zone="models"), server("reader", zone="stream")
+    cluster.apply(reader)
+    cluster.engine.delete(f"/services/{cluster.namespace}_reader")
     cluster.apply(model, server("model-b", zone="models"), set_name="models")
     cluster.apply(model, set_name="models")
-    assert cluster.objects()["networks"] == [made, left]
+    assert cluster.objects()["networks"] == [left, made]
     cluster.absent("models", names=["model-a"])
     assert cluster.objects()["networks"] == [made]
-    assert cluster.apply(watch).workloads["watch"].status == "healthy"
+    assert cluster.apply(reader).workloads["reader"].status == "healthy"
 
 
 def test_a_port_of_the_host_moves(cluster: Cluster) -> None:
