@@ -198,7 +198,7 @@ def stages() -> list[Stage]:
         molecule("kubernetes-verify", "verify", "kubernetes", 1800, after=("kubernetes",)),
         bars("kubernetes-safety", "kubernetes", "containers", "secrets", "render", "dashboards", after=("kubernetes",)),
         bars("kubernetes-bars", "kubernetes", "rerun", "predictions", "disturbed", after=("kubernetes",), lane=ALONE),
-        bars("kubernetes-loop", "kubernetes", "loop", after=("kubernetes",), lane=ALONE),
+        bars("kubernetes-loop", "kubernetes", "loop", "runs", after=("kubernetes",), lane=ALONE),
         molecule("kubernetes-emptied", "destroy", "kubernetes", 600, after=("kubernetes",)),
         # The site's registry has the images by now; the cluster is made anew within the time.
         molecule("kubernetes-images-present", "converge", "kubernetes", 2400, after=("kubernetes-emptied",), bar=300),
@@ -208,7 +208,7 @@ def stages() -> list[Stage]:
         molecule("cluster", "converge", "swarm_cluster", 2700, after=("cluster-bed",)),
         molecule("cluster-verify", "verify", "swarm_cluster", 1800, after=("cluster",)),
         bars("cluster-bars", "swarm_cluster", "rerun", "predictions", "nodes", after=("cluster",), lane=ALONE),
-        bars("cluster-loop", "swarm_cluster", "loop", after=("cluster",), lane=ALONE),
+        bars("cluster-loop", "swarm_cluster", "loop", "runs", after=("cluster",), lane=ALONE),
         molecule("cluster-removed", "cleanup", "swarm_cluster", 600, always=True, after=("cluster",)),
         molecule("cluster-bed-removed", "destroy", "swarm_cluster", 600, always=True, after=("cluster-bed",)),
     ]

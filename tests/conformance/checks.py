@@ -30,10 +30,11 @@ def equal(found: object, wanted: object, what: object = "") -> None:
         raise AssertionError(f"{wanted} was expected, but there is {found} {what}".rstrip())
 
 
-def eventually(holds: Callable[[], str], patience: float) -> None:
-    """Waits, at most so many seconds, until `holds` has no complaint any more."""
-    deadline = time.monotonic() + patience
+def eventually(holds: Callable[[], str], patience: float) -> float:
+    """Waits, at most so many seconds, until `holds` has no complaint any more; the seconds that it took."""
+    begun = time.monotonic()
     while complaint := holds():
-        if time.monotonic() > deadline:
+        if time.monotonic() - begun > patience:
             raise AssertionError(f"after {patience} s: {complaint}")
         time.sleep(1)
+    return time.monotonic() - begun

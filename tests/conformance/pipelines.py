@@ -18,7 +18,7 @@ import re
 import secrets
 import sys
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 from checks import equal, eventually, run
@@ -27,6 +27,7 @@ from gateway_client import Answer, Gateway, add_arguments, from_arguments
 SUBDOMAIN = "prefect"
 PATIENCE = 300
 """Seconds for a run to begin, or to end after its own time."""
+UNDER_WAY = frozenset({"RUNNING", "COMPLETED"})
 FLOW = """
 import time
 from prefect import flow, get_run_logger
@@ -105,26 +106,29 @@ class Pipelines:
 
     # a run
 
-    def begin(self, seconds: int) -> None:
-        """Starts a run; returns when it is under way, or has ended."""
+    def begin(self, seconds: int, until: Set[str] = UNDER_WAY, **job_variables: Any) -> None:
+        """Starts a run; returns when its state is one of these."""
         flow = self.api("POST", "/flows/", {"name": self.token})["id"]
         code = f"import base64; open('verify_flow.py', 'wb').write(base64.b64decode('{encoded(FLOW)}'))"
         deployment = {
             "name": self.token,
             "flow_id": flow,
             "work_pool_name": self.pool,
+            "job_variables": job_variables,
             "entrypoint": "verify_flow.py:verify",
             "pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": f'python3 -c "{code}"'}}],
         }
         made = self.api("POST", "/deployments/", deployment)["id"]
         wanted = {"idempotency_key": self.token, "parameters": {"seconds": seconds}, "state": {"type": "SCHEDULED"}}
         self.api("POST", f"/deployments/{made}/create_flow_run", wanted)
-        self.wait_for({"RUNNING", "COMPLETED"}, PATIENCE)
+        self.wait_for(until, PATIENCE)
 
     def finish(self, seconds: int) -> None:
         self.wait_for({"COMPLETED"}, PATIENCE + seconds)
 
-    def wait_for(self, states: set[str], patience: float) -> None:
+    def wait_for(self, states: Set[str], patience: float) -> float:
+        """Seconds until its state is one of these; any other at which a run ends raises."""
+
         def complaint() -> str:
             try:
                 found = self.run()
@@ -138,7 +142,7 @@ class Pipelines:
                 raise AssertionError(said)
             return said
 
-        eventually(complaint, patience)
+        return eventually(complaint, patience)
 
     def run(self) -> Any:
         [found] = self.api("POST", "/flow_runs/filter", {"flows": {"name": {"any_": [self.token]}}})

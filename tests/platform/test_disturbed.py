@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from beds import bed_of
 from installed import ROOT, Platform, Run, wait_for
-from k8s import Bed
 from kubernetes_site import KubernetesSite, workload_of
 
 
@@ -125,9 +125,7 @@ def test_a_node_is_drained_meanwhile(platform: Platform, kubernetes: KubernetesS
 
 
 def test_the_api_server_is_restarted_meanwhile(platform: Platform, kubernetes: KubernetesSite) -> None:
-    if not platform.facts["bed"]:
-        pytest.skip("needs a test bed")
-    bed = Bed(platform.facts["bed"])
+    bed = bed_of(platform)
     testbed = [str(ROOT / "bin" / "testbed"), "kubernetes", "--name", bed.name]
     begun = replaced(kubernetes, "mlflow")
 

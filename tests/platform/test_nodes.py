@@ -9,11 +9,12 @@ import http.client
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from beds import bed_of, settled
 from installed import Platform, wait_for
 from swarm import Bed, Node
 from swarm_site import SwarmSite
@@ -27,9 +28,10 @@ WATCHED = 75
 
 @pytest.fixture(scope="module")
 def bed(platform: Platform, swarm: SwarmSite) -> Bed:
-    if not platform.facts["bed"] or len(swarm.engines) < 3:
+    found: Bed = bed_of(platform)
+    if len(found.nodes) < 3:
         pytest.skip("needs a test bed of three hosts")
-    return Bed(platform.facts["bed"])
+    return found
 
 
 def places(swarm: SwarmSite, engine: Any) -> dict[str, set[str]]:
@@ -100,22 +102,6 @@ def questions(platform: Platform, bed: Bed, lost: Node, *names: str) -> dict[str
         }
         found |= {f"{name} by {node.name}": asked[name] for name in names}
     return found
-
-
-@contextlib.contextmanager
-def stopped(bed: Bed, node: Node) -> Iterator[None]:
-    node.stop()
-    try:
-        yield
-    finally:
-        bed.start(node)
-
-
-def settled(platform: Platform) -> None:
-    """All is healthy again, and there is nothing left to do."""
-    wait_for(lambda: platform.playbook(name="health").code == 0, seconds=240, what="all is healthy")
-    done = platform.playbook()
-    assert (done.code, done.changed) == (0, {"0"}), done.end
 
 
 def test_the_registry_speaks_tls_to_those_who_have_a_password(platform: Platform, bed: Bed) -> None:
