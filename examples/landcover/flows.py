@@ -64,9 +64,13 @@ def retrain(
     files: list[str] | None = None,
     trials: int = 16,
     parallel: int = 2,
+    repeats: str = "",
 ) -> str:
-    """What became of it: promoted, refused, manual or superseded, and why."""
-    with retraining(model, version, episode, target=TARGET) as run:
+    """What became of it: promoted, refused, manual or superseded, and why.
+
+    `repeats`: a version whose making is repeated, to see the same come out.
+    """
+    with retraining(model, version, episode, target=TARGET, repeats=repeats) as run:
         data = gather(run, files or [])
         parameters = search(run, data, trials, parallel)
         challenger = train(run, data, parameters)

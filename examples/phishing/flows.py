@@ -65,9 +65,13 @@ def retrain(
     files: list[str] | None = None,
     trials: int = 12,
     requirements: str = "requirements.txt",
+    repeats: str = "",
 ) -> str:
-    """What became of it: promoted, refused, manual or superseded, and why. `requirements`: the lock to serve with."""
-    with retraining(model, version, episode, target=TARGET) as run:
+    """What became of it: promoted, refused, manual or superseded, and why.
+
+    `requirements`: the lock to serve with. `repeats`: a version whose making is repeated, to see the same come out.
+    """
+    with retraining(model, version, episode, target=TARGET, repeats=repeats) as run:
         data = gather(run, files or [])
         parameters = tune(run, data, trials)
         challenger = train(run, data, parameters)

@@ -51,17 +51,6 @@ class Platform:
             "preflight_memory_mb": 0,
             "preflight_disk_gb": 1,
             "mlops_models": [str(ROOT / "examples" / "phishing" / "model.yml")],
-            # Without prefect, whose tests have a database of their own: this suite is long as it is.
-            "mlops_components": [
-                "postgresql",
-                "object_store",
-                "kafka",
-                "mlflow",
-                "drift_detector",
-                "agent",
-                "gateway",
-                "prometheus",
-            ],
         }
         if "MLOPS_TEST_INVENTORY" not in os.environ:
             self.variables |= HERE

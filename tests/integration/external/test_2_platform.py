@@ -9,6 +9,8 @@ from typing import Any
 from external_site import Platform
 from site_services import ADMIN_PASSWORD, BUCKET, KEYS, ROOT, Services
 
+PASSWORDS = ["lifecycle_db_password", "mlflow_db_password", "mlflow_gc_db_password", "prefect_db_password"]
+
 
 def named(problems: list[str]) -> list[str]:
     return [problem.split(":")[0] for problem in problems]
@@ -29,7 +31,7 @@ def test_wrong_services_are_refused_before_anything_is_done(platform: Platform, 
     assert named(found) == ["mlops_database_port", "mlops_object_store_ca"]
     # The site makes its users itself, and has told nobody their passwords.
     found = platform.refused("site", mlops_database_admin_user=None)
-    assert named(found) == ["mlops_secrets.mlflow_db_password", "mlops_secrets.mlflow_gc_db_password"]
+    assert sorted(named(found)) == [f"mlops_secrets.{name}" for name in PASSWORDS]
     assert platform.files == before
     assert platform.deployed == set()
     assert services.sql("SELECT count(*) FROM pg_roles WHERE rolname IN ('ml_registry', 'mlflow_gc')") == "0"
@@ -60,11 +62,14 @@ def test_the_platform_does_what_it_must(platform: Platform, services: Services, 
     platform.run(ROOT / "molecule" / "shared" / "verify.yml")
     assert {"mlflow", "mlflow-gc", "gateway", "agent"} <= platform.deployed
     assert not {"postgresql", "seaweedfs"} & platform.deployed
-    # MLflow's own connections, with TLS; the rows and the objects are at the site's.
-    encrypted = services.sql(
-        "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'ml_registry'"
+    # The services' own connections, with TLS; the rows and the objects are at the site's.
+    connected = services.sql(
+        "SELECT usename, bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)"
+        " WHERE usename IN ('lifecycle', 'ml_registry', 'prefect') GROUP BY usename ORDER BY usename"
     )
-    assert encrypted == "t"
+    assert connected.split() == ["lifecycle|t", "ml_registry|t", "prefect|t"]
+    assert services.sql("SELECT count(*) > 0 FROM work_pool", database="prefect") == "t"
+    assert services.sql("SELECT count(*) > 0 FROM served", database="lifecycle") == "t"
     assert services.sql("SELECT count(*) > 0 FROM model_versions", database="ml_registry") == "t"
     assert services.sql("SELECT count(*) > 2 FROM users", database="ml-accounts") == "t"
     assert b"<Contents>" in services.objects()
@@ -111,7 +116,7 @@ def test_a_provider_does_not_change_in_silence(platform: Platform, services: Ser
 
 def test_from_now_on_the_site_makes_its_users(platform: Platform, services: Services, installed: str) -> None:
     """Without an administrator the same users are tried, and the tables' owner gives the collector its rights."""
-    given = {name: platform.secrets[name] for name in ("mlflow_db_password", "mlflow_gc_db_password")}
+    given = {name: platform.secrets[name] for name in PASSWORDS}
     services.sql("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM mlflow_gc", database="ml_registry")
     platform.run("site", mlops_database_admin_user=None, mlops_secrets=given)
     assert services.sql("SELECT has_table_privilege('mlflow_gc', 'runs', 'DELETE')", database="ml_registry") == "t"

@@ -24,6 +24,7 @@ from mlops_runtime.pipelines.datasets import datasets_of, frame_of
 from mlops_runtime.pipelines.errors import (
     MissingDataset,
     NoChampion,
+    NotRepeated,
     NoTrial,
     PipelineError,
     TamperedDataset,
@@ -69,10 +70,11 @@ def retrain(
     trials: int = 2,
     before: Callable[[Retraining, str], None] = lambda run, step: None,
     lock: Path | None = None,
+    repeats: str = "",
     **given: Any,
 ) -> Promotion:
     """A whole retraining, as the example's flow is one; `before` is called before each step."""
-    with retraining(model.name, "1", name or episode(), target=TARGET) as run:
+    with retraining(model.name, "1", name or episode(), target=TARGET, repeats=repeats) as run:
         before(run, "data")
         data = run.data(**given)
         parameters = run.tune(fit, SPACE, data, trials=trials, parallel=2)
@@ -180,6 +182,41 @@ def test_the_next_retraining_goes_on_from_there(site: Any, access: Any, model: A
     new = (set(old) | set(second["train"].index)) - set(first["test"].index) - set(first["train"].index)
     assert new == {f"id-{number}/0" for number in range(1000, 1300)}
     assert model.tags("3")["mlops.parent"] == "2"
+
+
+def test_a_run_repeated_from_its_tags_finds_the_same_and_moves_nothing(site: Any, model: Any) -> None:
+    model.ask(site.campaign())
+    retrain(model, trials=3)
+    before = model.run("2")
+    # Meanwhile there are more labels, and another champion.
+    model.ask(site.campaign())
+    assert retrain(model).version == "3"
+    champion, versions = model.champion, len(model.versions)
+    again = episode()
+    made = retrain(model, again, trials=3, repeats="2")
+    assert (made.outcome, made.version) == ("repeated", "2")
+    assert (model.champion, len(model.versions)) == (champion, versions)
+    run, tags = model.episode(again), model.tags("2")
+    assert (run["tags"]["mlops.outcome"], run["tags"]["mlops.repeats"]) == ("repeated", "2")
+    for tag in ("mlops.holdout", "mlops.stream.since", "mlops.stream.until", "mlops.pipeline"):
+        assert run["tags"][tag] == tags[tag]
+    metrics = [{one["key"]: one["value"] for one in found["data"]["metrics"]} for found in (before, run)]
+    assert metrics[0] == metrics[1] and "gate_gain" in metrics[0] and "tuned_f1" in metrics[0]
+
+
+def test_a_run_that_is_not_the_same_is_not_said_to_be(site: Any, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model.ask(site.campaign())
+    retrain(model, trials=3)
+    again = episode()
+    with pytest.raises(NotRepeated, match=r"trials was 3 and is 2"):
+        retrain(model, again, trials=2, repeats="2")
+    assert model.episode(again)["tags"]["mlops.outcome"] == "not_repeated"
+    with pytest.raises(PipelineError, match=r"version 1 .* wasn't made by a retraining"):
+        retrain(model, repeats="1")
+    monkeypatch.setenv("MLOPS_PIPELINE", "another-pipeline")
+    with pytest.raises(PipelineError, match="made by the pipeline the-pipelines-version, and this is another-pipeline"):
+        retrain(model, repeats="2")
+    assert model.champion == "2" and len(model.versions) == 2
 
 
 def test_worse_on_old_pages_it_is_a_version_and_nothing_moves(site: Any, access: Any) -> None:

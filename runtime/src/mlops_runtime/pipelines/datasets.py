@@ -58,14 +58,17 @@ def datasets_of(access: Access, model: str, version: str) -> list[Dataset]:
     return [one for one in found if not own or own.get(one.name) == one.sha256]
 
 
-def frame_of(access: Access, model: str, version: str, context: str, directory: Path) -> pd.DataFrame:
-    """All datasets of a context as one frame, verified; `directory` is where they are brought.
+def frame_of(access: Access, model: str, version: str, context: str, directory: Path, name: str = "") -> pd.DataFrame:
+    """All datasets of a context, or the one of that name, as one frame, verified, brought to `directory`.
 
     Raises MissingDataset, TamperedDataset, MlflowError.
     """
-    wanted = [one for one in datasets_of(access, model, version) if one.context == context]
+    known = datasets_of(access, model, version)
+    wanted = [one for one in known if one.context == context and name in ("", one.name)]
     if not wanted:
-        raise MissingDataset(f"version {version} of {model} has no dataset of the context {context}")
+        raise MissingDataset(
+            f"version {version} of {model} has no dataset {name and name + ' '}of the context {context}"
+        )
     root = access.artefacts_of(_run_of(access, model, version))
     frames = [_bring(access, root, one, directory, f"version {version} of {model}") for one in wanted]
     named = [frame for frame in frames if frame.index.name == INDEX]

@@ -68,3 +68,9 @@ class TaskFailed(PipelineError):
     """A task of the flow has failed, whatever the flow made of it."""
 
     outcome = "task_failed"
+
+
+class NotRepeated(PipelineError):
+    """A run that was to repeat another one has found something else; the message says what."""
+
+    outcome = "not_repeated"

@@ -80,15 +80,19 @@ def freeze(
     wanted = max(minimum, min(math.ceil(share * len(fresh)), len(fresh) - 1)) if count is None else count
     newest = _newest(fresh, wanted, where)
     recent = without(fresh, newest)
-    parts = hashlib.sha256(f"old {digest(old)}\nnew {digest(newest)}\n".encode()).hexdigest()
     return Data(
         train=together([without(known, old, newest), recent]),
         old=old,
         new=newest,
         recent=recent,
         target=target,
-        sha256=parts,
+        sha256=digest_of(old, newest),
     )
+
+
+def digest_of(old: pd.DataFrame, new: pd.DataFrame) -> str:
+    """SHA-256 of a holdout: which observations, and what they hold."""
+    return hashlib.sha256(f"old {digest(old)}\nnew {digest(new)}\n".encode()).hexdigest()
 
 
 def _newest(fresh: pd.DataFrame, wanted: int, where: str) -> pd.DataFrame:

@@ -19,6 +19,8 @@ PREVIOUS: Final = "mlops.previous_champion"
 OUTCOME: Final = "mlops.promotion"
 """Of the new version: what became of it."""
 PROMOTED, REFUSED, MANUAL, SUPERSEDED = "promoted", "refused", "manual", "superseded"
+REPEATED = "repeated"
+"""Of a run that made none."""
 
 
 @dataclass(frozen=True)

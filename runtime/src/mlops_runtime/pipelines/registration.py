@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import pandas as pd
 from _model_spec import lock_digest, lock_problems
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
@@ -40,6 +41,8 @@ DRIFT_SHA256: Final = "mlops.drift.sha256"
 INHERITED: Final = (ENVIRONMENT, IMAGE, IMAGE_FROM, REQUIREMENTS)
 """What it runs in: the champion's, where it was trained for the same lock."""
 LOGGED_MODEL: Final = "model"
+PARTS: Final = {"train": "train", "old": "test", "new": "test"}
+"""A version's datasets: name -> context. The names are those of `Data`, too."""
 _AT_ONCE: Final = 4
 _DIGITS: Final = 32
 """MLflow's column for a dataset's digest has 36 characters; the whole SHA-256 is a tag beside it."""
@@ -176,9 +179,9 @@ def _check(access: Access, place: str, sha256: str) -> None:
 
 def _store_datasets(access: Access, root: str, data: Data, directory: Path) -> list[dict[str, Any]]:
     """Lines of the manifest, as site.yml's registration writes them."""
-    frames = {"train": ("train", data.train), "old": ("test", data.old), "new": ("test", data.new)}
     entries = []
-    for name, (context, frame) in frames.items():
+    for name, context in PARTS.items():
+        frame: pd.DataFrame = getattr(data, name)
         path = f"datasets/{context}/{name}.parquet"
         file = directory / path
         file.parent.mkdir(parents=True, exist_ok=True)

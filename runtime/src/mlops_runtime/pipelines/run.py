@@ -32,10 +32,20 @@ from mlops_runtime.contracts.digest import digest_of_files, is_ignored
 from mlops_runtime.contracts.mlflow import tags_of
 from mlops_runtime.contracts.tags import EPISODE
 from mlops_runtime.drift.archive.store import EXPERIMENT, Store
-from mlops_runtime.pipelines import datasets, detectors, gate, holdout, promotion, registration, stream, tuning
+from mlops_runtime.pipelines import (
+    datasets,
+    detectors,
+    gate,
+    holdout,
+    promotion,
+    registration,
+    repetition,
+    stream,
+    tuning,
+)
 from mlops_runtime.pipelines.access import Access, connect
 from mlops_runtime.pipelines.answers import Predictor, of_directory, of_estimator
-from mlops_runtime.pipelines.errors import PipelineError, TamperedModel
+from mlops_runtime.pipelines.errors import NotRepeated, PipelineError, TamperedModel
 from mlops_runtime.pipelines.holdout import Data
 from mlops_runtime.pipelines.metrics import Metric, metric
 from mlops_runtime.pipelines.rows import aligned, identified, together
@@ -59,6 +69,7 @@ def retraining(
     *,
     target: str,
     seed: int = 0,
+    repeats: str = "",
     load: Callable[[Path], Predictor] = of_directory,
     judged_by: Metric | None = None,
     env: Mapping[str, str] | None = None,
@@ -66,13 +77,15 @@ def retraining(
     """A run in MLflow, in the experiment `retraining-<model>`; it fails where what is inside raises.
 
     `version` is the one that the alerts were about; what a challenger has to beat is the champion. Without an `episode`
-    it is the flow run's id. `target`: the column to learn. `load` makes a predictor of a model's directory, for models
-    of a class of your own. `judged_by`: a metric of your own in the place of the declaration's.
+    it is the flow run's id. `target`: the column to learn. `repeats`: a version whose making is repeated, with its data
+    and its seed: nothing is registered, and nothing moves; the run fails where it finds other figures. `load` makes a
+    predictor of a model's directory, for models of a class of your own. `judged_by`: a metric of your own in the place
+    of the declaration's.
     Raises NoChampion, PipelineError, MlflowError.
     """
     access = connect(env)
     with tempfile.TemporaryDirectory(prefix=f"retraining-{os.getpid()}-") as folder:
-        run = Retraining.begin(access, model, version, episode or _flow_run(), target, seed, Path(folder))
+        run = Retraining.begin(access, model, version, episode or _flow_run(), target, seed, repeats, Path(folder))
         run.load, run.judged_by = load, judged_by
         try:
             yield run
@@ -109,11 +122,22 @@ class Retraining:
         self.since = datetime.fromisoformat(tags[registration.SINCE])
         self.until = datetime.fromisoformat(tags[registration.UNTIL])
         self.spec = access.registered(model).declaration()
+        repeats = tags.get(repetition.REPEATS, "")
+        self.original = repetition.original(access, model, repeats) if repeats else None
+        """The version whose making is repeated, if one is."""
         self._outcome = "finished"
 
     @classmethod
     def begin(
-        cls, access: Access, model: str, version: str, episode: str, target: str, seed: int, directory: Path
+        cls,
+        access: Access,
+        model: str,
+        version: str,
+        episode: str,
+        target: str,
+        seed: int,
+        repeats: str,
+        directory: Path,
     ) -> Retraining:
         """The episode's run, made or taken up again. Raises as `retraining` does."""
         if not _NAME.fullmatch(model) or not _EPISODE.fullmatch(episode):
@@ -127,19 +151,25 @@ class Retraining:
             access.client.update_run(run_id, status="RUNNING")
             _end_children(access, experiment, run_id)
         else:
-            champion = registered.champion
-            found = access.mlflow.version(model, champion)
-            made = datetime.fromtimestamp(int(found["creation_timestamp"]) / 1000, UTC).isoformat()
+            pipeline, parameters = os.environ.get(environment.PIPELINE, ""), _flow_parameters()
+            if repeats:
+                original = repetition.original(access, model, repeats)
+                original.check(pipeline, parameters)
+                champion, seed = original.champion, original.seed
+                span = {key: original.tags[key] for key in (registration.SINCE, registration.UNTIL)}
+            else:
+                champion = registered.champion
+                span = _span(access.mlflow.version(model, champion))
             tags = {
                 EPISODE: episode,
                 MODEL: model,
                 CHAMPION: champion,
                 ALERTED: version or champion,
-                # Rows before the champion's own training may have got their labels only now: what was used is known.
-                registration.SINCE: tags_of(found).get(registration.SINCE) or made,
-                registration.UNTIL: datetime.now(UTC).isoformat(),
-                registration.PIPELINE: os.environ.get(environment.PIPELINE, ""),
-                "mlops.seed": str(seed),
+                registration.PIPELINE: pipeline,
+                repetition.SEED: str(seed),
+                **span,
+                **({repetition.PARAMETERS: parameters} if parameters else {}),
+                **({repetition.REPEATS: repeats} if repeats else {}),
             }
             run = access.client.create_run(experiment, tags=tags, run_name=f"{model}-{episode}"[:250])
             run_id = str(run.info.run_id)
@@ -163,11 +193,14 @@ class Retraining:
         New are `files`, the oldest row first (`ids` and `time`: columns that say which observation a row is, and when),
         and then what the stream has archived since the champion was trained. `train` and `test` stand for the
         champion's datasets where it was registered without. `share`, `minimum`, or `count`: of the new rows, what the
-        newest slice takes.
+        newest slice takes. A run that repeats another one has that one's, whatever is given here.
         Raises TooFewLabels, MissingDataset, TamperedDataset, UnfitRows, MlflowError.
         """
         folder = self.directory / "champion"
         train = self._registered("train", folder) if train is None else identified(train)
+        if self.original is not None:
+            place = self.directory / "original"
+            return self._frozen(self.original.data(self.access, self.model, train, self.target, place))
         test = self._registered("test", folder) if test is None else identified(test)
         features = [str(name) for name in train.columns if name != self.target]
         frames, where = [], []
@@ -195,9 +228,7 @@ class Retraining:
             count=count,
             where=", ".join(where),
         )
-        self._tag({registration.HOLDOUT: made.sha256})
-        self._log({"rows_train": len(made.train), "rows_old": len(made.old), "rows_new": len(made.new)})
-        return made
+        return self._frozen(made)
 
     def tune(
         self,
@@ -263,12 +294,16 @@ class Retraining:
         requirements: Path | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> str:
-        """The new version, whether it has won or not: its tags say. The episode's version, where there is one already.
+        """The new version, whether it has won or not: its tags say. The episode's version, where there is one already;
+        where another run is repeated, that one's.
 
         `performance`: parameters of the watch on how well it does. `fitted`: a directory of detectors of the flow's own
         in the place of those that are fitted here. `requirements`: the lock that it is to serve with; where that isn't
-        the champion's, the platform makes an image of it. Raises PipelineError, UnfitReference, UnfitData, MlflowError.
+        the champion's, the platform makes an image of it.
+        Raises NotRepeated, PipelineError, UnfitReference, UnfitData, MlflowError.
         """
+        if self.original is not None:
+            return self._compared(self.original)
         if found := registration.find(self.access, self.model, self.episode):
             log.info("Version %s was made for episode %s already", found, self.episode)
             return found
@@ -320,6 +355,11 @@ class Retraining:
             from mlops_runtime.pipelines.flows import hold
 
             hold()
+        if self.original is not None:
+            self._outcome = promotion.REPEATED
+            return promotion.Promotion(
+                version, promotion.REPEATED, f"the run of version {version} has found the same again"
+            )
         made = promotion.promote(self.access, self.model, version, self.spec.retraining, self.champion)
         log.info("%s: %s", made.outcome, made.reason)
         self._tag({"mlops.version": version, promotion.OUTCOME: f"{made.outcome}: {made.reason}"})
@@ -346,6 +386,18 @@ class Retraining:
 
     def _registered(self, context: str, folder: Path) -> pd.DataFrame:
         return datasets.frame_of(self.access, self.model, self.champion, context, folder)
+
+    def _frozen(self, data: Data) -> Data:
+        self._tag({registration.HOLDOUT: data.sha256})
+        self._log({"rows_train": len(data.train), "rows_old": len(data.old), "rows_new": len(data.new)})
+        return data
+
+    def _compared(self, original: repetition.Original) -> str:
+        """The version that is repeated. Raises NotRepeated."""
+        found = original.differences(repetition.metrics_of(self.access.run(self.run_id)["data"]))
+        if found:
+            raise NotRepeated(f"the run of version {original.version} isn't repeated: {'; '.join(found)}")
+        return original.version
 
     def _champion(self) -> Path:
         """The champion's files, as they were registered. Raises TamperedModel, MlflowError."""
@@ -428,6 +480,14 @@ def _end_children(access: Access, experiment: str, parent: str) -> None:
         access.client.set_terminated(run.info.run_id, "KILLED")
 
 
+def _span(champion: Mapping[str, Any]) -> dict[str, str]:
+    """What of the stream is new to this version's successor, as tags."""
+    made = datetime.fromtimestamp(int(champion["creation_timestamp"]) / 1000, UTC).isoformat()
+    # Rows before the champion's own training may have got their labels only now: what was used is known.
+    since = tags_of(champion).get(registration.SINCE) or made
+    return {registration.SINCE: since, registration.UNTIL: datetime.now(UTC).isoformat()}
+
+
 def _read(lock: Path) -> str:
     try:
         text = lock.read_text()
@@ -448,3 +508,12 @@ def _flow_run() -> str:
     if not found:
         raise PipelineError("a retraining needs an episode, which it is found again by")
     return str(found)
+
+
+def _flow_parameters() -> str:
+    """Of Prefect's flow run, as a tag has them; empty outside of one."""
+    if "prefect" not in sys.modules:
+        return ""
+    from prefect.runtime import flow_run
+
+    return repetition.parameters_of(flow_run.parameters) if flow_run.id else ""
