@@ -189,6 +189,15 @@ def stages() -> list[Stage]:
             lane=ALONE,
             by_name="the loop once more, while what it is made of crashes",
         ),
+        bars(
+            "platform-rules",
+            "swarm",
+            "switch",
+            "rules",
+            after=("platform",),
+            lane=ALONE,
+            by_name="ten thousand requests, and four more loops",
+        ),
         *integration("external"),
         molecule("platform-removed", "cleanup", "swarm", 600, always=True, after=("platform",)),
         molecule(
@@ -198,7 +207,7 @@ def stages() -> list[Stage]:
         molecule("kubernetes-verify", "verify", "kubernetes", 1800, after=("kubernetes",)),
         bars("kubernetes-safety", "kubernetes", "containers", "secrets", "render", "dashboards", after=("kubernetes",)),
         bars("kubernetes-bars", "kubernetes", "rerun", "predictions", "disturbed", after=("kubernetes",), lane=ALONE),
-        bars("kubernetes-loop", "kubernetes", "loop", "runs", after=("kubernetes",), lane=ALONE),
+        bars("kubernetes-loop", "kubernetes", "loop", "runs", "switch", after=("kubernetes",), lane=ALONE),
         molecule("kubernetes-emptied", "destroy", "kubernetes", 600, after=("kubernetes",)),
         # The site's registry has the images by now; the cluster is made anew within the time.
         molecule("kubernetes-images-present", "converge", "kubernetes", 2400, after=("kubernetes-emptied",), bar=300),

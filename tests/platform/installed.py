@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
 from sites import Site, site_of
+from sites import wait_for as wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "conformance")]
@@ -119,20 +119,6 @@ def installed() -> Platform:
             raise AssertionError(f"{inventory}: {done.stdout[-3000:]}{done.stderr[-1000:]}")
         facts = json.loads(out.read_text())
     return Platform(inventory, facts, site_of(facts))
-
-
-def wait_for(condition: Callable[[], Any], *, seconds: float, what: str) -> Any:
-    """Asks again and again until the condition holds; raises with what was waited for."""
-    deadline = time.monotonic() + seconds
-    last: BaseException | None = None
-    while time.monotonic() < deadline:
-        try:
-            if found := condition():
-                return found
-        except Exception as error:
-            last = error
-        time.sleep(0.5)
-    raise AssertionError(f"not within {seconds:.0f} s: {what}" + (f" ({last})" if last else ""))
 
 
 def read_secrets(inventory: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import docker
 import kubernetes
-from sites import BESIDE, IMMUTABLE, Site
+from sites import BESIDE, IMMUTABLE, Site, wait_for
 
 READABLE = (
     "/api/v1/{}/pods",
@@ -195,6 +195,15 @@ class KubernetesSite(Site):
         for pod in self.pods():
             if workload_of(pod) == workload:
                 self.ask(pod_path(pod), "DELETE", {"gracePeriodSeconds": 0})
+
+    def scale(self, workload: str, replicas: int) -> None:
+        place = f"/apis/apps/v1/namespaces/{self.name}/deployments/{workload}/scale"
+        self.ask(place, "PATCH", {"spec": {"replicas": replicas}}, "application/merge-patch+json")
+
+        def running() -> bool:
+            return len([pod for pod in self.pods() if workload_of(pod) == workload]) == replicas
+
+        wait_for(running, seconds=180, what=f"{workload} runs {replicas} times")
 
     def left(self) -> list[str]:
         found = [f"namespace {name}" for name in self.namespaces if self.find(f"/api/v1/namespaces/{name}")]

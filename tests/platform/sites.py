@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import re
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 IMMUTABLE = re.compile(r"(@|^)sha256:[0-9a-f]{64}$|:[0-9a-f]{16}$")
@@ -15,6 +16,20 @@ hash of what went into it."""
 
 BESIDE = "(registry|image-builder)"
 """Plain containers on the host that builds images: their names, behind the platform's."""
+
+
+def wait_for(condition: Callable[[], Any], *, seconds: float, what: str) -> Any:
+    """Asks again and again until the condition holds; raises with what was waited for."""
+    deadline = time.monotonic() + seconds
+    last: BaseException | None = None
+    while time.monotonic() < deadline:
+        try:
+            if found := condition():
+                return found
+        except Exception as error:
+            last = error
+        time.sleep(0.5)
+    raise AssertionError(f"not within {seconds:.0f} s: {what}" + (f" ({last})" if last else ""))
 
 
 class Site(ABC):
@@ -46,6 +61,10 @@ class Site(ABC):
     @abstractmethod
     def crash(self, workload: str) -> None:
         """Its containers end at once; the cluster starts others."""
+
+    @abstractmethod
+    def scale(self, workload: str, replicas: int) -> None:
+        """By hand; returns when so many run."""
 
     @abstractmethod
     def left(self) -> list[str]:

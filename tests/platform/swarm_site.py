@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import docker
-from sites import BESIDE, IMMUTABLE, Site
+from sites import BESIDE, IMMUTABLE, Site, wait_for
 
 KINDS = ("services", "containers", "networks", "secrets", "configs", "volumes")
 
@@ -109,6 +109,15 @@ class SwarmSite(Site):
         for container in self.containers():
             if container.name.startswith(f"{self.name}_{workload}."):
                 container.kill()
+
+    def scale(self, workload: str, replicas: int) -> None:
+        self.service(workload).scale(replicas)
+
+        def running() -> bool:
+            states = [task["Status"]["State"] for task in self.service(workload).tasks()]
+            return states.count("running") == replicas
+
+        wait_for(running, seconds=180, what=f"{workload} runs {replicas} times")
 
     def left(self) -> list[str]:
         found = []

@@ -189,7 +189,7 @@ def test_a_run_repeated_from_its_tags_finds_the_same_and_moves_nothing(site: Any
     retrain(model, trials=3)
     before = model.run("2")
     # Meanwhile there are more labels, and another champion.
-    model.ask(site.campaign())
+    model.ask(site.campaign(150, seed=9), first=1000)
     assert retrain(model).version == "3"
     champion, versions = model.champion, len(model.versions)
     again = episode()

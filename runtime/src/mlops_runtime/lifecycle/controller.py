@@ -13,6 +13,7 @@ import logging
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import psycopg
@@ -25,7 +26,7 @@ from mlops_runtime.lifecycle.ledger import database, deciding, episodes, models,
 from mlops_runtime.lifecycle.ledger.database import Connection, LedgerError
 from mlops_runtime.lifecycle.ledger.models import CHAMPION, Model
 from mlops_runtime.lifecycle.ledger.refusals import Refusals
-from mlops_runtime.lifecycle.pipelines import CRASHED, PipelinesError, Prefect, Run
+from mlops_runtime.lifecycle.pipelines import COMPLETED, CRASHED, PipelinesError, Prefect, Run
 from mlops_runtime.lifecycle.problems import AGENT, LEDGER, PIPELINES, REGISTRY, Problems
 from mlops_runtime.lifecycle.serving.agent import Agent, AgentError
 from mlops_runtime.lifecycle.serving.follower import Follower
@@ -184,6 +185,9 @@ class Controller:
             run = runs.get(identity)
             if run and run.outcome == CRASHED and await self._resume(episode, run):
                 continue
+            if run and run.outcome == COMPLETED:
+                # What its flow made of it stands in the registry.
+                run = replace(run, reason=await asyncio.to_thread(registry.made, self._mlflow, str(episode)))
             async with self.pool.connection() as connection:
                 ended = await (outbox.follow(connection, episode, run) if run else outbox.lose(connection, episode))
             if ended:

@@ -14,8 +14,9 @@ from uuid import UUID
 import httpx
 
 _SECONDS: Final = 8.0
+COMPLETED: Final = "completed"
 CRASHED: Final = "crashed"
-_FINAL: Final = frozenset({"completed", "failed", CRASHED, "cancelled"})
+_FINAL: Final = frozenset({COMPLETED, "failed", CRASHED, "cancelled"})
 _FAILED: Final = ["FAILED", "CRASHED"]
 _OPEN: Final = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]
 _QUIET_SECONDS: Final = 3.0
@@ -112,12 +113,12 @@ class Prefect:
 
     async def _judged(self, run: Run, item: Mapping[str, Any]) -> Run:
         reason, outcome = str((item.get("state") or {}).get("message") or "")[:_TOLD], run.state
-        if run.state == "completed":
+        if run.state == COMPLETED:
             seen = self._seen_completed.setdefault(run.id, time.monotonic())
             if time.monotonic() - seen < _QUIET_SECONDS or await self._tasks(run.id, _OPEN):
                 return run
             failed = await self._tasks(run.id, _FAILED)
-            outcome = "failed" if failed else "completed"
+            outcome = "failed" if failed else COMPLETED
             reason = f"it ended Completed, but {failed} of its task runs failed" if failed else ""
             del self._seen_completed[run.id]
         return replace(run, outcome=outcome, reason=reason)

@@ -23,6 +23,7 @@ from mlops_runtime.pipelines.metrics import Metric
 
 FILE: Final = "gate.json"
 TAG: Final = "mlops.gate"
+REASONS: Final = "mlops.gate.reasons"
 WON, LOST = "won", "lost"
 ROUNDING: Final = 1e-12
 """What sums of floats may be off by: 0.9 - 0.8 is a gain of 0.1."""

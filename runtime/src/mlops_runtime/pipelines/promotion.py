@@ -10,14 +10,14 @@ from typing import Final
 from _model_spec import Retraining as Declaration
 
 from mlops_runtime.contracts.mlflow import tags_of
+from mlops_runtime.contracts.tags import PROMOTION
 from mlops_runtime.pipelines.access import CHAMPION, Access
+from mlops_runtime.pipelines.gate import REASONS as GATE_REASONS
 from mlops_runtime.pipelines.gate import TAG as GATE_TAG
 from mlops_runtime.pipelines.gate import WON
 
 PREVIOUS: Final = "mlops.previous_champion"
 """Of the registered model and of the promoted version: the version that was champion before."""
-OUTCOME: Final = "mlops.promotion"
-"""Of the new version: what became of it."""
 PROMOTED, REFUSED, MANUAL, SUPERSEDED = "promoted", "refused", "manual", "superseded"
 REPEATED = "repeated"
 """Of a run that made none."""
@@ -43,13 +43,15 @@ def promote(access: Access, model: str, version: str, declaration: Declaration |
     Raises NoChampion where the model is gone, MlflowError.
     """
     made = _promote(access, model, version, declaration, began_with)
-    access.client.set_model_version_tag(model, version, OUTCOME, f"{made.outcome}: {made.reason}")
+    access.client.set_model_version_tag(model, version, PROMOTION, f"{made.outcome}: {made.reason}")
     return made
 
 
 def _promote(access: Access, model: str, version: str, declaration: Declaration | None, began_with: str) -> Promotion:
-    if tags_of(access.mlflow.version(model, version)).get(GATE_TAG) != WON:
-        return Promotion(version, REFUSED, f"version {version} hasn't won the gate")
+    tags = tags_of(access.mlflow.version(model, version))
+    if tags.get(GATE_TAG) != WON:
+        why = tags.get(GATE_REASONS, "")
+        return Promotion(version, REFUSED, f"version {version} hasn't won the gate" + (f": {why}" if why else ""))
     if declaration is None or declaration.promotion != "auto":
         return Promotion(version, MANUAL, f"version {version} has won; a person moves the alias {CHAMPION}")
     now = access.registered(model).aliases.get(CHAMPION, "")

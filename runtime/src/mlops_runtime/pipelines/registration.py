@@ -30,6 +30,7 @@ from mlops_runtime.pipelines.access import Access
 from mlops_runtime.pipelines.datasets import CONTEXT_TAG, DATASETS_TAG, MANIFEST
 from mlops_runtime.pipelines.errors import PipelineError
 from mlops_runtime.pipelines.gate import FILE, Verdict
+from mlops_runtime.pipelines.gate import REASONS as GATE_REASONS
 from mlops_runtime.pipelines.gate import TAG as GATE_TAG
 from mlops_runtime.pipelines.holdout import Data
 
@@ -44,6 +45,7 @@ LOGGED_MODEL: Final = "model"
 PARTS: Final = {"train": "train", "old": "test", "new": "test"}
 """A version's datasets: name -> context. The names are those of `Data`, too."""
 _AT_ONCE: Final = 4
+_TAG_LENGTH: Final = 2000
 _DIGITS: Final = 32
 """MLflow's column for a dataset's digest has 36 characters; the whole SHA-256 is a tag beside it."""
 
@@ -96,6 +98,7 @@ def register(access: Access, run_id: str, candidate: Candidate, directory: Path)
         DIGEST_TAG: digest,
         EPISODE: candidate.episode,
         GATE_TAG: candidate.verdict.outcome,
+        GATE_REASONS: "; ".join(candidate.verdict.reasons)[:_TAG_LENGTH],
         HOLDOUT: candidate.data.sha256,
         DATASETS_TAG: json.dumps({one["name"]: one["sha256"] for one in entries}, sort_keys=True),
         **({DRIFT_SHA256: candidate.drift_sha256} if candidate.drift is not None else {}),

@@ -30,7 +30,7 @@ from mlops_runtime.contracts import environment
 from mlops_runtime.contracts.digest import TAG as DIGEST_TAG
 from mlops_runtime.contracts.digest import digest_of_files, is_ignored
 from mlops_runtime.contracts.mlflow import tags_of
-from mlops_runtime.contracts.tags import EPISODE
+from mlops_runtime.contracts.tags import EPISODE, PROMOTION
 from mlops_runtime.drift.archive.store import EXPERIMENT, Store
 from mlops_runtime.pipelines import (
     datasets,
@@ -362,7 +362,7 @@ class Retraining:
             )
         made = promotion.promote(self.access, self.model, version, self.spec.retraining, self.champion)
         log.info("%s: %s", made.outcome, made.reason)
-        self._tag({"mlops.version": version, promotion.OUTCOME: f"{made.outcome}: {made.reason}"})
+        self._tag({"mlops.version": version, PROMOTION: f"{made.outcome}: {made.reason}"})
         self._outcome = made.outcome
         return made
 
