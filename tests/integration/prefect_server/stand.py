@@ -93,6 +93,7 @@ class Stand:
             "prefect_reach": f"{self.url}/api",
             "prefect_host_header": "",
             "prefect_worker_connects": [],
+            "prefect_worker_registry": False,
             "prefect_worker_query_seconds": 1,
             "ansible_python_interpreter": sys.executable,
             **variables,
