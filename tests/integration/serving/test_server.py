@@ -153,6 +153,27 @@ def test_a_stop_lets_what_has_begun_end() -> None:
         assert server.process.wait(15) == 0
 
 
+def test_who_is_still_asked_goes_on_answering_for_a_while() -> None:
+    """The gateway may learn late that it stops: nobody is turned away, and without requests it ends."""
+    env = {**parameters(seconds=0.01), "MLOPS_DRAIN_SECONDS": "0.5", "MLOPS_GRACE_SECONDS": "16"}
+    with serving(OURS, "Slow", env=env) as server:
+        server.process.send_signal(signal.SIGTERM)
+        begun = time.monotonic()
+        while time.monotonic() - begun < 4:
+            assert server.post(PREDICT, ONE)[0] == 200
+            time.sleep(0.1)
+        asked = time.monotonic()
+        assert server.process.wait(15) == 0
+        assert time.monotonic() - asked < 4
+    with serving(OURS, "Slow", env=env | {"MLOPS_GRACE_SECONDS": "4"}) as server:
+        server.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            for _ in range(300):
+                server.post(PREDICT, ONE)
+                time.sleep(0.05)
+        assert server.process.wait(15) == 0, "it ends though it is asked all the while"
+
+
 def test_rows_of_concurrent_requests_travel_together() -> None:
     local = threading.local()
 

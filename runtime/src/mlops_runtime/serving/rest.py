@@ -59,8 +59,11 @@ class RequestTimes:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._known: dict[tuple[str, str, str], tuple[Histogram, Histogram]] = {}
+        self.latest = 0.0
+        """When a request was last answered, by the monotonic clock."""
 
     def observe(self, service: str, method: str, code: str, seconds: float) -> None:
+        self.latest = time.monotonic()
         key = (service, method, code)
         pair = self._known.get(key)
         if pair is None:

@@ -11,10 +11,11 @@ import logging
 import random
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-import grpc.aio  # here, so that it is imported before the workers are forked and shared by them
+import grpc.aio  # noqa: F401 - imported before the workers are forked, and shared by them
 import uvicorn
 import uvloop
 
@@ -32,6 +33,9 @@ from mlops_runtime.serving.state import State
 log = logging.getLogger(__name__)
 
 _RECORDS_KILOBYTES = 64 * 1024  # that records may hold while the broker is away, in all workers together
+
+QUIET_SECONDS = 1.0
+"""Who was asked nothing for so long after it was told to stop isn't known to the gateway any more."""
 
 
 class HttpServer(uvicorn.Server):
@@ -101,8 +105,14 @@ class Worker:
 
     async def _serve(self, channel: socket.socket, model: Model, metadata: dict[str, Any] | None) -> None:
         settings, loop = self._settings, asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        stop = self._stop = asyncio.Event()
+        told = asyncio.Event()
+
+        def tell() -> None:
+            told.set()
+            stop.set()
+
+        loop.add_signal_handler(signal.SIGTERM, tell)
         scheduler = Scheduler(
             model,
             Limits(
@@ -137,22 +147,27 @@ class Worker:
         messages.ready()
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait([stopping, serving], return_when=asyncio.FIRST_COMPLETED)
-        await self._drain(http, rpc, serving)
+        self._state.drain()
+        if not serving.done():
+            # The gateway looks every few seconds: until it has seen, requests still come and are answered.
+            await asyncio.sleep(settings.drain_seconds)
+        if told.is_set() and settings.drain_seconds:
+            await self._until_quiet(times)
+        http.should_exit = True
+        if rpc is not None:
+            await rpc.stop(settings.grace_seconds)
+        await serving
         scheduler.close()
         if records is not None and polling is not None:
             polling.cancel()
             records.close(min(FLUSH_SECONDS, settings.grace_seconds))
         messages.end()
 
-    async def _drain(self, http: HttpServer, rpc: grpc.aio.Server | None, serving: asyncio.Task[None]) -> None:
-        self._state.drain()
-        if not serving.done():
-            # The gateway looks every few seconds: until it has seen, requests still come and are answered.
-            await asyncio.sleep(self._settings.drain_seconds)
-        http.should_exit = True
-        if rpc is not None:
-            await rpc.stop(self._settings.grace_seconds)
-        await serving
+    async def _until_quiet(self, times: RequestTimes) -> None:
+        """Who would tell the gateway may be away for a while: what is still asked goes on answering, within bounds."""
+        end = time.monotonic() + self._settings.grace_seconds / 2
+        while time.monotonic() < min(end, times.latest + QUIET_SECONDS):
+            await asyncio.sleep(0.1)
 
 
 def open_records(settings: Settings, registry: Registry) -> Records | None:
