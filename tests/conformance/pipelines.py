@@ -149,8 +149,9 @@ class Pipelines:
         return found
 
     def logs(self, run_id: str) -> str:
-        lines = self.api("POST", "/logs/filter", {"logs": {"flow_run_id": {"any_": [run_id]}}, "limit": 200})
-        return "\n".join(line["message"] for line in lines[-20:])
+        """The last lines."""
+        wanted = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_DESC", "limit": 20}
+        return "\n".join(line["message"] for line in reversed(self.api("POST", "/logs/filter", wanted)))
 
     def remove(self) -> None:
         named = {"flows": {"name": {"any_": [self.token]}}}
