@@ -284,14 +284,32 @@ class Resources:
         return found
 
 
+TOLERATION_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toleration:
+    """A taint of Kubernetes' nodes that is no obstacle: all with this key, or those with this value as well."""
+
+    key: str
+    value: str | None = None
+    effect: str | None = None
+
+    @classmethod
+    def read(cls, r: Reader) -> Toleration:
+        return cls(key=r.text("key"), value=r.text("value", None), effect=r.choice("effect", TOLERATION_EFFECTS, None))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Placement:
     """``labels``: the node's labels that must match; ``spread: node``: replicas on different nodes as far as there are
-    any; ``manager``: only on nodes that manage the cluster."""
+    any; ``manager``: only on nodes that manage the cluster; ``tolerations``: taints that are no obstacle (on Kubernetes;
+    nodes of a Swarm have none)."""
 
     labels: dict[str, str] = field(default_factory=dict)
     spread: str | None = None
     manager: bool = False
+    tolerations: tuple[Toleration, ...] = ()
 
     @classmethod
     def read(cls, r: Reader) -> Placement:
@@ -299,6 +317,7 @@ class Placement:
             labels=r.mapping("labels", keys=_LABEL, what="a label's name"),
             spread=r.choice("spread", ("node",), None),
             manager=r.flag("manager", False),
+            tolerations=r.items("tolerations", Toleration.read),
         )
 
 

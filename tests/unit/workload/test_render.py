@@ -190,6 +190,14 @@ def test_no_new_privileges_is_set_or_missed_aloud() -> None:
     assert "no-new-privileges" in privileges(Traits(api=(1, 41)))[1][0]
 
 
+def test_taints_are_kubernetes_own() -> None:
+    taints = {"placement": {"tolerations": [{"key": "nvidia.com/gpu"}]}}
+    site = dataclasses.replace(SITE, traits=Traits(api=(1, 44)))
+    assert rendered({**CASES["least"], **taints}, site).notes == [
+        "least.placement.tolerations: has no meaning here, nodes of a Swarm have no taints"
+    ]
+
+
 def test_a_job_is_named_by_what_it_does() -> None:
     job = {"name": "migrate", "kind": "job", "image": "one", "secrets": [{"name": "secret"}]}
     name = rendered(job).name

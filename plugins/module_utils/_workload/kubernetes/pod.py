@@ -22,6 +22,9 @@ CAPABILITY = "NET_BIND_SERVICE"
 # sleep is the kubelet's own: no program of the image.
 LEAVE = 5
 
+# Seconds after which what has no data moves away from a node that is gone, once that is known; Kubernetes' own are 300.
+MOVES_AFTER = 30
+
 
 def pod(workload: Workload, site: KubernetesSite, files: Files, problems: list[str], at: str) -> dict[str, Any]:
     """The template. Its labels are those that other objects select by: a change of any restarts the Pods."""
@@ -41,6 +44,8 @@ def pod(workload: Workload, site: KubernetesSite, files: Files, problems: list[s
         spec["volumes"] = files.volumes
     if workload.placement.labels:
         spec["nodeSelector"] = _node_labels(workload, problems, at)
+    if tolerations := _tolerations(workload):
+        spec["tolerations"] = tolerations
     if workload.placement.spread == "node" and not workload.is_job:
         spec["topologySpreadConstraints"] = [_spread(workload, site)]
     if site.in_edge(workload):
@@ -150,6 +155,18 @@ def _node_labels(workload: Workload, problems: list[str], at: str) -> dict[str, 
         if not is_qualified_name(key) or not is_label_value(value):
             problems.append(f"{at}.placement.labels.{key}: {value!r}: no node of Kubernetes can have this label")
     return dict(sorted(workload.placement.labels.items()))
+
+
+def _tolerations(workload: Workload) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for taint in workload.placement.tolerations:
+        about = {"operator": "Exists"} if taint.value is None else {"operator": "Equal", "value": taint.value}
+        found.append({"key": taint.key, **about, **({"effect": taint.effect} if taint.effect else {})})
+    if not workload.is_job and not workload.has_data:
+        # What has no data needn't wait five minutes for a node that is gone; a run may see its node come back.
+        lost = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": MOVES_AFTER}
+        found += [{"key": f"node.kubernetes.io/{taint}", **lost} for taint in ("not-ready", "unreachable")]
+    return found
 
 
 def _spread(workload: Workload, site: KubernetesSite) -> dict[str, Any]:

@@ -188,6 +188,8 @@ def render(workload: Workload, site: Site, problems: list[str], *, at: str = "")
             "This Docker engine can't set no-new-privileges for services (its API drops it): "
             'set "no-new-privileges": true for all containers in the engines\' daemon.json'
         )
+    if workload.placement.tolerations:
+        notes.append(f"{workload.name}.placement.tolerations: has no meaning here, nodes of a Swarm have no taints")
     if not workload.is_job:
         container["Healthcheck"] = _healthcheck(workload, traits, problems, at)
     readiness = workload.probes.readiness

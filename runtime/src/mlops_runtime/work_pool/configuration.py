@@ -55,6 +55,10 @@ class ClusterVariables(BaseVariables):  # type: ignore[misc]
         description="How many of what else nodes offer, by name.",
     )
     node_labels: dict[str, str] = Field(default_factory=dict, description="Labels that a node must have.")
+    tolerations: list[dict[str, str]] = Field(
+        default_factory=list,
+        description="Taints of nodes that are no obstacle, on Kubernetes: key, and value and effect where not all.",
+    )
     scratch_size: str = Field(default="512Mi", description="Space in /tmp, in memory.")
     secrets: list[str] = Field(
         default_factory=list, description="More secrets that are lent to pipelines; files in /run/secrets."
@@ -79,6 +83,7 @@ class ClusterJobConfiguration(BaseJobConfiguration):  # type: ignore[misc]
     gpu: int = 0
     generic: dict[str, int] = Field(default_factory=dict)
     node_labels: dict[str, str] = Field(default_factory=dict)
+    tolerations: list[dict[str, str]] = Field(default_factory=list)
     scratch_size: str = "512Mi"
     secrets: list[str] = Field(default_factory=list)
     pending_timeout: float = DEFAULT_PATIENCE
@@ -124,7 +129,7 @@ class ClusterJobConfiguration(BaseJobConfiguration):  # type: ignore[misc]
                 "limits": {"cpu": self.cpu_limit, "memory": self.memory_limit},
                 "generic": self.generic,
             },
-            "placement": {"labels": self.node_labels},
+            "placement": {"labels": self.node_labels, "tolerations": self.tolerations},
             "connects": self.connects,
             "egress": self.egress,
             "stop_grace": self.stop_grace,
