@@ -303,8 +303,8 @@ class Toleration:
 @dataclass(frozen=True, kw_only=True)
 class Placement:
     """``labels``: the node's labels that must match; ``spread: node``: replicas on different nodes as far as there are
-    any; ``manager``: only on nodes that manage the cluster; ``tolerations``: taints that are no obstacle (on Kubernetes;
-    nodes of a Swarm have none)."""
+    any; ``manager``: only on nodes that manage the cluster; ``tolerations``: taints that are no obstacle (those of
+    Kubernetes; nodes of a Swarm have none)."""
 
     labels: dict[str, str] = field(default_factory=dict)
     spread: str | None = None
