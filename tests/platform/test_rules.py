@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+import urllib.parse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -94,10 +95,9 @@ def test_slow_answers_without_drift(platform: Platform, models: None) -> None:
     told(platform, f"/v1/episodes/{episode['id']}/approve", {"reason": "it may"})
     until(lambda: ended(platform, "ask"), lambda: episodes(platform, "ask"))
     assert {action: runs(platform, action) for action in ACTIONS} == {"retrain": 1, "notify": 0, "ask": 1}
-    drifted = told(
-        platform, f"/api/v1/query?query=mlops_drift_detected{{model=%22{named('retrain')}%22}}", service="prometheus"
-    )
-    assert {one["value"][1] for one in drifted["data"]["result"]} == {"0"}
+    query = urllib.parse.quote(f'max_over_time(mlops_drift_detected{{model="{named("retrain")}"}}[30m])')
+    drifted = told(platform, f"/api/v1/query?query={query}", service="prometheus")["data"]["result"]
+    assert drifted and {one["value"][1] for one in drifted} == {"0"}, drifted
 
 
 def test_shuffled_labels_are_refused(platform: Platform, models: None) -> None:
