@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from installed import EXAMPLE, Platform, Rest, read_rows
-from test_loop import Asking, champion, declared, send, served, told, until
+from test_loop import Asking, answered, champion, declared, send, served, told, until
 
 AWAY = float(os.environ.get("MLOPS_TEST_AWAY", "60"))
 MARK = f"{time.time():.0f}"
@@ -144,7 +144,7 @@ def test_the_controller_is_away(platform: Platform, models: None) -> None:
         finally:
             platform.site.scale("lifecycle", 1)
         back = time.monotonic()
-        until(lambda: ended(platform, "away"), lambda: "no run has ended")
+        until(lambda: answered(lambda: ended(platform, "away")), lambda: "no run has ended")
         seconds = time.monotonic() - back
     finally:
         asking.end()

@@ -188,6 +188,20 @@ def test_sets_have_one_owner(cluster: Cluster) -> None:
     assert cluster.objects()["networks"] == [f"{cluster.namespace}_data"]
 
 
+def test_a_part_of_a_set_leaves_the_jobs_of_the_rest_alone(cluster: Cluster) -> None:
+    web, store = (
+        server("web", jobs=[job("web-prepare", "echo one")]),
+        server("store", jobs=[job("store-prepare", "echo")]),
+    )
+    cluster.apply(web, store)
+    assert not cluster.apply(store, prune=False).changed
+    changed = {**store, "jobs": [job("store-prepare", "echo two")]}
+    assert cluster.apply(changed, prune=False).workloads["store-prepare"].changed
+    assert not cluster.apply(web, changed).changed
+    jobs = [name for name in cluster.objects()["services"] if "prepare" in name]
+    assert len(jobs) == 2, jobs
+
+
 def test_a_network_that_another_run_has_just_made_stays(cluster: Cluster) -> None:
     """It makes all its networks before its first service, and its last may come minutes later."""
     made, left = f"{cluster.namespace}_stream", f"{cluster.namespace}_models"

@@ -390,12 +390,15 @@ class SwarmBackend(Backend):
                 kept.add(spec["Name"])
                 if unit.changes and not present(snapshot, spec):
                     pulls[unit.name] = spec
+        declared = {unit.name for unit in units}
         removals = {}
         for name, service in snapshot.of_set(set_name).items():
             if name in kept:
                 continue
-            stale = is_pull(service) or label(service, KIND) == ASK or is_job(service)
-            if prune or stale:
+            # A part of a set says nothing about the jobs and images of the rest.
+            asked = label(service, KIND) == ASK
+            if prune or asked or (is_job(service) and workload_name(service, self.namespace) in declared):
+                stale = asked or is_pull(service) or is_job(service)
                 removals[name] = "no longer needed" if stale else "no longer declared"
         return Plan(units, pulls, removals)
 
