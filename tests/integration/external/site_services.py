@@ -78,7 +78,9 @@ class Services:
         self.folder = folder
         self.client = docker.from_env(timeout=120)
         bridge = self.client.networks.get("bridge").attrs["IPAM"]["Config"][0]
-        self.address = os.environ.get("MLOPS_TEST_ADDRESS") or bridge["Gateway"]
+        # An engine that found its bridge there doesn't name the gateway, which is the first address then.
+        first = str(next(ipaddress.ip_network(bridge["Subnet"]).hosts()))
+        self.address = os.environ.get("MLOPS_TEST_ADDRESS") or bridge.get("Gateway") or first
         self.authority = Authority(folder, "site-ca")
         self.stranger = Authority(folder, "stranger-ca")
         self.containers: list[Any] = []
