@@ -22,6 +22,7 @@ from ansible.parsing.vault import VaultLib, VaultSecret
 from site_services import ADMIN_PASSWORD, BUCKET, DATABASE_PORT, KEYS, NAME, ROOT, Services
 
 INVENTORY = {"mlops": {"children": {"mlops_managers": {"hosts": {"localhost": {}}}}}}
+PREFECT = ("prefect", "prefect-worker")
 HERE = {
     "ansible_python_interpreter": sys.executable,
     "ansible_connection": "local",
@@ -51,6 +52,8 @@ class Platform:
             "preflight_memory_mb": 0,
             "preflight_disk_gb": 1,
             "mlops_models": [str(ROOT / "examples" / "phishing" / "model.yml")],
+            # Beside another platform on two cores there is little that can be reserved.
+            "prefect_overrides": {name: {"resources": {"requests": {"cpu": 0.01}}} for name in PREFECT},
         }
         if "MLOPS_TEST_INVENTORY" not in os.environ:
             self.variables |= HERE
