@@ -78,8 +78,8 @@ options:
       - 'C(replicas). C(resources): C(requests) and C(limits) of C(cpu) (cores), C(memory), C(gpu); C(generic): names
         and numbers of what nodes offer beside, generic resources of a Swarm, extended ones of Kubernetes. On Kubernetes
         a container that has a limit and no request asks for 0.05 cores and 32Mi at most. C(placement): C(labels) of
-        nodes, C(spread=node), C(manager) (on a Swarm), C(tolerations) (on Kubernetes), each with a taint's C(key), and
-        C(value) and C(effect) where it isn't all of that key.'
+        nodes, C(spread=node), C(manager) (on a Swarm), C(tolerations) (on Kubernetes), each the C(key) of a taint, and
+        C(value) and C(effect) where not all of that key are meant.'
       - 'C(user): numeric, never root. C(read_only). C(capabilities): on Kubernetes C(NET_BIND_SERVICE) alone.
         C(stop_grace) in seconds. C(labels).'
       - 'C(zone): C(edge), C(data), C(stream), C(metrics) or C(models), where others reach it. C(connects): names of
