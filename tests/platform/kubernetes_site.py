@@ -196,6 +196,9 @@ class KubernetesSite(Site):
             if workload_of(pod) == workload:
                 self.ask(pod_path(pod), "DELETE", {"gracePeriodSeconds": 0})
 
+    def home(self, workload: str) -> str:
+        return str(self.pod(workload)["spec"]["nodeName"])
+
     def scale(self, workload: str, replicas: int) -> None:
         place = f"/apis/apps/v1/namespaces/{self.name}/deployments/{workload}/scale"
         self.ask(place, "PATCH", {"spec": {"replicas": replicas}}, "application/merge-patch+json")

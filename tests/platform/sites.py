@@ -63,6 +63,10 @@ class Site(ABC):
         """Its containers end at once; the cluster starts others."""
 
     @abstractmethod
+    def home(self, workload: str) -> str:
+        """The name of the host that the one replica of a workload runs on."""
+
+    @abstractmethod
     def scale(self, workload: str, replicas: int) -> None:
         """By hand; returns when so many run."""
 

@@ -110,6 +110,10 @@ class SwarmSite(Site):
             if container.name.startswith(f"{self.name}_{workload}."):
                 container.kill()
 
+    def home(self, workload: str) -> str:
+        [task] = self.service(workload).tasks({"desired-state": "running"})
+        return str(self.manager.nodes.get(task["NodeID"]).attrs["Spec"]["Labels"]["mlops.host"])
+
     def scale(self, workload: str, replicas: int) -> None:
         self.service(workload).scale(replicas)
 

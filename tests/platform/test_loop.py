@@ -54,12 +54,12 @@ def declared(*models: str) -> list[str]:
     return ["-e", json.dumps({"mlops_models": paths, "drift_detector_archive_seconds": 5})]
 
 
-def told(platform: Platform, path: str, body: Any = None, service: str = "lifecycle") -> Any:
+def told(platform: Platform, path: str, body: Any = None, service: str = "lifecycle", method: str = "") -> Any:
     """What the controller or the registry answers their administrator."""
     login = base64.b64encode(f"admin:{platform.secrets[f'secrets.{service}_admin_password']}".encode()).decode()
     headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
-    given, method = (None, "GET") if body is None else (json.dumps(body), "POST")
-    answer = platform.gateway.request(path, subdomain=service, method=method, headers=headers, body=given)
+    given, usual = (None, "GET") if body is None else (json.dumps(body), "POST")
+    answer = platform.gateway.request(path, subdomain=service, method=method or usual, headers=headers, body=given)
     assert answer.status in (200, 201), answer.text()
     return answer.json()
 

@@ -44,6 +44,7 @@ class Load:
                 number = next(self._numbers, None)
             if number is None:
                 return
+            # Each has its moment: that is the rate.
             time.sleep(max(0.0, self._begun + number / RATE - time.monotonic()))
             asked, problem = time.monotonic(), ""
             try:
@@ -91,6 +92,8 @@ def versions(platform: Platform) -> Iterator[tuple[str, str]]:
     finally:
         move(platform, old["version"])
         wait_for(lambda: champion(platform, MODEL)["serves"] == old["version"], seconds=120, what="the old one serves")
+        copied = {"name": MODEL, "version": new["version"]}
+        told(platform, f"{REGISTRY}/model-versions/delete", copied, "mlflow", "DELETE")
 
 
 def test_no_request_fails_while_the_alias_moves(platform: Platform, versions: tuple[str, str]) -> None:

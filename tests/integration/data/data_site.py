@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,10 @@ import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
 
 ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "tests" / "platform"))
+
+from sites import wait_for  # noqa: E402 - found only now
+
 NAME = "t-data"
 PORT = 15050
 REGISTRY = os.environ.get("MLOPS_TEST_REGISTRY", "127.0.0.1:5000")
@@ -113,13 +116,4 @@ class Site:
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-    end = time.monotonic() + seconds
-    last: object = None
-    while time.monotonic() < end:
-        try:
-            if found := condition():
-                return found
-        except Exception as error:
-            last = error
-        time.sleep(0.5)
-    raise AssertionError(f"not within {seconds:.0f} s: {what}" + (f" ({last})" if last else ""))
+    return wait_for(condition, seconds=seconds, what=what)

@@ -154,7 +154,8 @@ def test_a_stop_lets_what_has_begun_end() -> None:
 
 
 def test_who_is_still_asked_goes_on_answering_for_a_while() -> None:
-    """The gateway may learn late that it stops: nobody is turned away, and without requests it ends."""
+    """The gateway may learn late that it stops: nobody is turned away, and without requests it ends. The pauses are the
+    rate of the requests."""
     env = {**parameters(seconds=0.01), "MLOPS_DRAIN_SECONDS": "0.5", "MLOPS_GRACE_SECONDS": "16"}
     with serving(OURS, "Slow", env=env) as server:
         server.process.send_signal(signal.SIGTERM)

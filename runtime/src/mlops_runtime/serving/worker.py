@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-import grpc.aio  # noqa: F401 - imported before the workers are forked, and shared by them
+import grpc.aio  # here, so that it is imported before the workers are forked and shared by them
 import uvicorn
 import uvloop
 
@@ -147,27 +147,35 @@ class Worker:
         messages.ready()
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait([stopping, serving], return_when=asyncio.FIRST_COMPLETED)
-        self._state.drain()
-        if not serving.done():
-            # The gateway looks every few seconds: until it has seen, requests still come and are answered.
-            await asyncio.sleep(settings.drain_seconds)
-        if told.is_set() and settings.drain_seconds:
-            await self._until_quiet(times)
-        http.should_exit = True
-        if rpc is not None:
-            await rpc.stop(settings.grace_seconds)
-        await serving
+        await self._drain(http, rpc, serving, times if told.is_set() else None)
         scheduler.close()
         if records is not None and polling is not None:
             polling.cancel()
             records.close(min(FLUSH_SECONDS, settings.grace_seconds))
         messages.end()
 
-    async def _until_quiet(self, times: RequestTimes) -> None:
-        """Who would tell the gateway may be away for a while: what is still asked goes on answering, within bounds."""
-        end = time.monotonic() + self._settings.grace_seconds / 2
-        while time.monotonic() < min(end, times.latest + QUIET_SECONDS):
-            await asyncio.sleep(0.1)
+    async def _drain(
+        self,
+        http: HttpServer,
+        rpc: grpc.aio.Server | None,
+        serving: asyncio.Task[None],
+        times: RequestTimes | None,
+    ) -> None:
+        """`times`: of the requests, where the whole server stops and not this worker alone."""
+        settings = self._settings
+        self._state.drain()
+        if not serving.done():
+            # The gateway looks every few seconds: until it has seen, requests still come and are answered.
+            await asyncio.sleep(settings.drain_seconds)
+        if times is not None and settings.drain_seconds:
+            # Who tells the gateway may be away: what is still asked goes on answering, within bounds.
+            end = time.monotonic() + settings.grace_seconds / 2
+            while time.monotonic() < min(end, times.latest + QUIET_SECONDS):
+                await asyncio.sleep(0.1)
+        http.should_exit = True
+        if rpc is not None:
+            await rpc.stop(settings.grace_seconds)
+        await serving
 
 
 def open_records(settings: Settings, registry: Registry) -> Records | None:
