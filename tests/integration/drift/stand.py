@@ -108,6 +108,12 @@ def running(*services: Service) -> Iterator[None]:
         for service in services:
             service.start()
         yield
+    except BaseException:
+        for service in services:
+            print(f"the end of the log of {service.name or 'the service'}:", service.log.read_text()[-6000:], sep="\n")
+            with contextlib.suppress(OSError):
+                print("ready:", service.get("/health/ready"), "state:", service.get("/state"), sep="\n")
+        raise
     finally:
         for service in services:
             service.stop(hard=True)
@@ -143,7 +149,10 @@ def drifting(model: str, count: int, seed: int, version: str = "1") -> list[byte
 
 
 def send(broker: str, topic: str, values: Sequence[bytes | None], partition: int = 0) -> None:
-    producer = Producer({"bootstrap.servers": broker, "linger.ms": 5, "message.max.bytes": 8_000_000})
+    # Idempotent: a broker that has just started may take a message, lose its lead, and be sent it again.
+    producer = Producer(
+        {"bootstrap.servers": broker, "linger.ms": 5, "message.max.bytes": 8_000_000, "enable.idempotence": True}
+    )
     for value in values:
         while True:
             try:

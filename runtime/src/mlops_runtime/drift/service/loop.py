@@ -159,18 +159,24 @@ class Loop:
         for topic in [topic for topic, at in self._topic_errors.items() if now - at > _TOPIC_ERROR_SECONDS]:
             del self._topic_errors[topic]
             self.problems.over(topic)
-        if BROKER in self.problems and now - self._probed > _PROBE_SECONDS:
+        if (BROKER in self.problems or not self.joined) and now - self._probed > _PROBE_SECONDS:
             self._probe()
             self._probed = now
 
     def _probe(self) -> None:
-        """Whether the broker is there again: a stream without messages wouldn't tell."""
+        """Whether the broker is there: a stream without messages wouldn't tell.
+
+        The client says that all brokers are down only where it has had them all, its coordinators among them.
+        """
         try:
             self._consumer.list_topics(self._settings.state_topic, timeout=0.5)
+        except KafkaException as error:
+            if BROKER not in self.problems:
+                self.problems.say(BROKER, f"it doesn't answer: {error.args[0].str()}")
+            return
+        if BROKER in self.problems:
             self.problems.over(BROKER)
             self._writer.renew()
-        except KafkaException as error:
-            log.debug("The broker is still away: %s", error)
 
     def _measure(self, held: Held) -> None:
         try:
@@ -229,6 +235,7 @@ class Loop:
         """Others have them already: what isn't committed is theirs to do."""
         self._let_go({(place.topic, place.partition) for place in places})
         consumer.incremental_unassign(places)
+        self.joined = False
         log.warning("The group has given this replica's partitions to others: it was away for too long")
 
     def _let_go(self, keys: set[Key]) -> None:

@@ -44,6 +44,7 @@ class _Doubt:
 
     sent: _Sent
     future: Future[dict[Key, int]]
+    at: float
 
 
 class Writer:
@@ -172,19 +173,26 @@ class Writer:
         doubt = self._doubt
         if doubt is None:
             return True
-        if not doubt.future.done():
+        left = doubt.at + _STUCK_SECONDS - time.monotonic()
+        if left > 0 and not doubt.future.done():
+            return False
+        try:
+            committed = doubt.future.result(0)
+        except (CommitError, KafkaException, TimeoutError) as error:
+            if isinstance(error, TimeoutError) or (isinstance(error, CommitError) and error.fatal):
+                self._ledger = self._new_ledger()
+            self._ask(doubt.sent)
             return False
         self._doubt = None
-        try:
-            committed = doubt.future.result()
-        except (CommitError, KafkaException):
-            self._doubt = _Doubt(doubt.sent, _beside(self._committed, self._ledger, doubt.sent.entries))
-            return False
         for held, entry in zip(doubt.sent.held, doubt.sent.entries, strict=True):
             # Where only labels came, the offset doesn't tell: it is written again.
             if committed.get(entry.key) == entry.offset != held.committed:
                 self._done(held, entry)
         return True
+
+    def _ask(self, sent: _Sent) -> None:
+        """Ask the group's offsets what became of it."""
+        self._doubt = _Doubt(sent, _beside(self._committed, self._ledger, sent.entries), time.monotonic())
 
     def _committed(self, ledger: Ledger, entries: list[Entry]) -> dict[Key, int]:
         """The group's offsets, once the new producer has ended what the one before left open."""
@@ -197,7 +205,7 @@ class Writer:
         if error.fatal:
             self._problems.say(COMMIT, f"the transaction is given up, and a new producer made: {error}")
             self._ledger = self._new_ledger()
-            self._doubt = _Doubt(sent, _beside(self._committed, self._ledger, sent.entries))
+            self._ask(sent)
         to_blame = [held for held in due if {made.topic for made in held.letters} & error.topics.keys()]
         for held in to_blame:
             if not held.refused:
