@@ -26,6 +26,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "servers"))
+
+import grafana_server  # noqa: E402 - found only now
+
 OUTPUT = ROOT / "tests" / "output"
 PYTEST = [sys.executable, "-m", "pytest"]
 TEST_REGISTRY = "127.0.0.1:15000"
@@ -148,6 +152,29 @@ def stages() -> list[Stage]:
         *integration("mlflow_modules", "model", "archive", "prometheus", lane="beds"),
         *integration(
             "grafana_modules", "grafana_role", lane="beds", by_name="it has yet to be run as a whole beside the others"
+        ),
+        Stage(
+            "grafana-server",
+            [sys.executable, "tests/servers/grafana_server.py"],
+            "beds",
+            timeout=3600,
+            by_name="it builds Grafana's server, ten minutes; what is named grafana- is tested at it",
+        ),
+        *(
+            pytest_stage(
+                f"grafana-{name}",
+                f"tests/integration/{path}",
+                lane="beds",
+                timeout=2400,
+                after=("grafana-server",),
+                environment={"MLOPS_GRAFANA_HOME": str(grafana_server.home())},
+                by_name="it needs grafana-server",
+            )
+            for name, path in {
+                "modules": "grafana_modules",
+                "role": "grafana_role",
+                "alert": "lifecycle/test_5_grafana.py",
+            }.items()
         ),
         *integration("prefect_modules", lane="beds", by_name="it has yet to be run as a whole beside the others"),
         *integration("prefect_server", lane="beds", by_name="it has yet to be run as a whole beside the others"),

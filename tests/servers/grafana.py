@@ -6,6 +6,7 @@
         grafana.api("GET", "/api/org")
 
 MLOPS_GRAFANA_HOME names the installation: its directory with `conf`, `public` and `bin/grafana` (version 10 or newer).
+grafana_server.py, beside this file, builds one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import base64
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import time
 import urllib.error
@@ -23,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import grafana_stand_in
-from process import free_port, stop
+from process import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 USER, PASSWORD = "admin", "a-password-for-tests"
@@ -42,52 +44,18 @@ class Grafana:
 
     @classmethod
     @contextlib.contextmanager
-    def started(cls, directory: Path, timeout: float = 180) -> Iterator[Grafana]:
+    def started(cls, directory: Path) -> Iterator[Grafana]:
         """Returns when it answers."""
-        home = os.environ.get("MLOPS_GRAFANA_HOME")
-        if home is None:
-            with grafana_stand_in.served(grafana_stand_in.StandIn(USER, PASSWORD)) as url:
-                yield cls(url)
+        if home := os.environ.get("MLOPS_GRAFANA_HOME"):
+            real = RealGrafana(directory, Path(home))
+            try:
+                real.start()
+                yield real
+            finally:
+                real.kill()
             return
-        grafana = cls(f"http://127.0.0.1:{free_port()}")
-        with (directory / "grafana.log").open("wb") as output:
-            process = subprocess.Popen(
-                [Path(home) / "bin" / "grafana", "server", "--homepath", home],
-                env=grafana._environment(directory),
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                cwd=directory,
-            )
-        try:
-            deadline = time.monotonic() + timeout
-            while not grafana._answers():
-                told = (directory / "grafana.log").read_text(errors="replace")[-3000:]
-                assert process.poll() is None and time.monotonic() < deadline, f"Grafana doesn't answer:\n{told}"
-                time.sleep(0.2)
-            yield grafana
-        finally:
-            stop(process)
-
-    def _environment(self, directory: Path) -> dict[str, str]:
-        settings = {
-            "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
-            "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
-            "GF_ANALYTICS_REPORTING_ENABLED": "false",
-            "GF_PATHS_DATA": str(directory / "data"),
-            "GF_PATHS_LOGS": str(directory / "logs"),
-            "GF_PATHS_PLUGINS": str(directory / "plugins"),
-            "GF_SECURITY_ADMIN_PASSWORD": PASSWORD,
-            "GF_SECURITY_DISABLE_BRUTE_FORCE_LOGIN_PROTECTION": "true",
-            "GF_SERVER_HTTP_ADDR": "127.0.0.1",
-            "GF_SERVER_HTTP_PORT": str(self.port),
-        }
-        return {key: value for key, value in os.environ.items() if not key.startswith("GF_")} | settings
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(OSError), _DIRECT.open(f"{self.url}/api/health", timeout=5) as answer:
-            return bool(json.load(answer)["database"] == "ok")
-        return False
+        with grafana_stand_in.served(grafana_stand_in.StandIn(USER, PASSWORD)) as url:
+            yield cls(url)
 
     def api(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
         """As the administrator, without the code under test."""
@@ -111,3 +79,58 @@ class Grafana:
                 return False
             raise
         return True
+
+
+class RealGrafana(Grafana):
+    """An installation's server."""
+
+    def __init__(self, directory: Path, home: Path) -> None:
+        super().__init__(f"http://127.0.0.1:{free_port()}")
+        self._directory, self._home = directory, home
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, timeout: float = 180) -> None:
+        """Returns when it answers; what it had before a kill it has again."""
+        log = self._directory / "grafana.log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [self._home / "bin" / "grafana", "server", "--homepath", self._home],
+                env=self._environment(),
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                cwd=self._directory,
+            )
+        deadline = time.monotonic() + timeout
+        while not self._answers():
+            told = log.read_text(errors="replace")[-3000:]
+            assert self._process.poll() is None and time.monotonic() < deadline, f"Grafana doesn't answer:\n{told}"
+            time.sleep(0.2)
+
+    def kill(self) -> None:
+        """As a machine that loses its power does."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(30)
+            self._process = None
+
+    def _environment(self) -> dict[str, str]:
+        settings = {
+            "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
+            "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+            "GF_ANALYTICS_REPORTING_ENABLED": "false",
+            "GF_PATHS_DATA": str(self._directory / "data"),
+            "GF_PATHS_LOGS": str(self._directory / "logs"),
+            "GF_PATHS_PLUGINS": str(self._directory / "plugins"),
+            "GF_SECURITY_ADMIN_PASSWORD": PASSWORD,
+            "GF_SECURITY_DISABLE_BRUTE_FORCE_LOGIN_PROTECTION": "true",
+            "GF_SERVER_HTTP_ADDR": "127.0.0.1",
+            "GF_SERVER_HTTP_PORT": str(self.port),
+        }
+        return {key: value for key, value in os.environ.items() if not key.startswith("GF_")} | settings
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), _DIRECT.open(f"{self.url}/api/health", timeout=5) as answer:
+            return bool(json.load(answer)["database"] == "ok")
+        return False

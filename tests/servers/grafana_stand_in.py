@@ -26,6 +26,8 @@ SECRETS: dict[str, tuple[str, ...]] = {
     "slack": ("url", "token"),
 }
 NEEDED = {"webhook": "url", "email": "addresses"}
+NEED_URL = ("postgres", "prometheus", "influxdb", "mysql", "elasticsearch")
+"""Some of the data sources that can't be changed without an address."""
 DEFAULT: Json = {"receiver": "grafana-default-email", "group_by": ["grafana_folder", "alertname"]}
 REDACTED = "[REDACTED]"
 RULE = (
@@ -159,9 +161,10 @@ class StandIn:
     def _dashboards(self, org: Org, method: str, path: list[str], body: Json) -> Any:
         if path == ["db"]:
             model = dict(body["dashboard"])
+            folder = body.get("folderUid") or ""
+            self._check_dashboard(org, model, folder, bool(body.get("overwrite")))
             versions = org.dashboards.setdefault(model["uid"], [])
             model |= {"id": len(org.dashboards), "version": len(versions) + 1}
-            folder = body.get("folderUid") or ""
             versions.append({"dashboard": model, "folder": folder, "message": body.get("message", "")})
             return {"status": "success"}
         versions = org.dashboards.get(path[1], [])
@@ -177,6 +180,21 @@ class StandIn:
         meta = {"folderUid": last["folder"], "folderTitle": title, "url": f"/d/{path[1]}/{slug}", "provisioned": False}
         return {"dashboard": last["dashboard"], "meta": meta}
 
+    def _check_dashboard(self, org: Org, model: Json, folder: str, overwrite: bool) -> None:
+        uid, title = model["uid"], model["title"].lower()
+        if uid in org.folders:
+            raise Refused(400, "Dashboard cannot be changed to a folder")
+        if title in map(str.lower, org.folders.values()):
+            raise Refused(400, "Dashboard name cannot be the same as folder")
+        for other, versions in org.dashboards.items():
+            last = versions[-1]
+            if other != uid and (last["folder"], last["dashboard"]["title"].lower()) == (folder, title):
+                assert not overwrite, "it would take over the other one, uid and all"
+                raise Refused(412, "A dashboard with the same name in the folder already exists")
+        held = org.dashboards.get(uid)
+        if held and not overwrite and model.get("version") != len(held):
+            raise Refused(412, "The dashboard has been changed by someone else")
+
     def _sources(self, org: Org, method: str, path: list[str], body: Json) -> Any:
         if not path and method == "GET":
             return [{key: one[key] for key in one if key != "secureJsonFields"} for one in org.sources.values()]
@@ -189,6 +207,8 @@ class StandIn:
         if not found:
             raise Refused(404, "Data source not found")
         if method == "PUT":
+            if body["type"] in NEED_URL and not body.get("url"):
+                raise Refused(400, "Validation error, invalid URL")
             return self._keep_source(org, found[0], body)
         if method == "DELETE":
             org.source_secrets.pop(found[0])
@@ -373,8 +393,8 @@ class StandIn:
 
     def _route(self, org: Org, route: Json) -> Json:
         known = {one["name"] for one in org.points.values()}
-        if route.get("receiver") and route["receiver"] not in known:
-            raise Refused(400, f"invalid object specification: receiver '{route['receiver']}' does not exist")
+        if route.get("receiver", "") not in known:
+            raise Refused(400, f"invalid object specification: receiver '{route.get('receiver', '')}' does not exist")
         for name in route.get("mute_time_intervals") or []:
             raise Refused(400, f"invalid object specification: mute time interval '{name}' does not exist")
         kept = {

@@ -4,20 +4,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-import platform
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import bed_images
-from nodes import CHECKOUT, BedError, missing_programs, run
+import go_programs
+from go_programs import go, make_once, say
+from nodes import BedError, missing_programs, run
 
 SOURCES = Path(__file__).with_name("kubernetes")
 PROGRAMS = (
@@ -36,11 +34,6 @@ PACKAGES = {
     "runc": "runc",
 }
 NETWORK_PLUGINS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"), Path("/usr/libexec/cni"))
-OLDEST_GO = (1, 24)
-
-
-def say(text: str) -> None:
-    print(f"testbed: {text}", file=sys.stderr, flush=True)
 
 
 def kubernetes_version() -> str:
@@ -51,67 +44,27 @@ def kubernetes_version() -> str:
 
 
 def place() -> Path:
-    """Where the built programs are kept: a directory named after what they are built from."""
-    files = sorted(path for path in SOURCES.rglob("*") if path.suffix == ".go" or path.name in ("go.mod", "go.sum"))
-    content = hashlib.sha256(platform.machine().encode())
-    for path in files:
-        content.update(f"{path.name}\0".encode() + path.read_bytes())
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlops-onprem"
-    return Path(os.environ.get("MLOPS_CACHE") or cache) / f"testbed-{content.hexdigest()[:16]}"
+    """Where the built programs are kept."""
+    files = (path for path in SOURCES.rglob("*") if path.suffix == ".go" or path.name in ("go.mod", "go.sum"))
+    return go_programs.place("testbed", sorted(files))
 
 
 def build() -> Path:
     """The directory with the programs, made where it isn't there yet."""
-    built = place()
-    if built.exists():
-        return built
-    built.parent.mkdir(parents=True, exist_ok=True)
-    with built.with_name(f"{built.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("another process builds the cluster's programs; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        if not built.exists():
-            new = Path(tempfile.mkdtemp(prefix=f"{built.name}.", dir=built.parent))
-            try:
-                _build_into(new)
-                new.chmod(0o755)
-                new.rename(built)
-            finally:
-                shutil.rmtree(new, ignore_errors=True)
-    return built
+    return make_once(place(), _build_into)
 
 
 def _build_into(directory: Path) -> None:
-    go = _go()
     version = kubernetes_version()
     major, minor, _ = version.removeprefix("v").split(".")
     say(f"building Kubernetes {version} and what it needs, once; this takes 5 to 15 minutes")
     values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
     flags = ["-s", "-w", *(f"-X k8s.io/component-base/version.{name}={value}" for name, value in values.items())]
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
-    begun = last = time.monotonic()
+    environment = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"}
+    begun = time.monotonic()
     for target, package in (("kubernetes", "."), ("pause", "./pause")):
-        command = ["nice", go, "build", "-v", "-trimpath", "-ldflags", " ".join(flags), "-o", str(directory / target)]
-        output: list[str] = []
-        with subprocess.Popen(
-            [*command, package],
-            cwd=SOURCES,
-            env=environment,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        ) as process:
-            assert process.stdout
-            for line in process.stdout:
-                output.append(line.rstrip())
-                if time.monotonic() - last > 20:
-                    last = time.monotonic()
-                    say(f"{last - begun:.0f} s, {len(output)} modules and packages; now {output[-1]}")
-        if process.returncode:
-            raise BedError("the cluster's programs can't be built; go's last lines:\n" + "\n".join(output[-15:]))
+        command = ["build", "-v", "-trimpath", "-ldflags", " ".join(flags), "-o", str(directory / target), package]
+        go("the cluster's programs", *command, cwd=SOURCES, **environment)
     for name in PROGRAMS:
         (directory / name).symlink_to("kubernetes")
     say(f"built in {time.monotonic() - begun:.0f} s")
@@ -129,18 +82,6 @@ def image_archives() -> list[bytes]:
             new.write_bytes(bed_images.busybox(Path(scratch), TEST_IMAGE))
             new.rename(kept)
     return [pause, kept.read_bytes()]
-
-
-def _go() -> str:
-    """A compiler that is new enough: this machine's, or one of PyPI."""
-    for candidate in (shutil.which("go"), "/usr/local/go/bin/go"):
-        if candidate and Path(candidate).exists():
-            answer = run(candidate, "env", "GOVERSION", check=False, env={**os.environ, "GOTOOLCHAIN": "local"}).stdout
-            found = re.match(r"go(\d+)\.(\d+)", answer)
-            if found and (int(found[1]), int(found[2])) >= OLDEST_GO:
-                return candidate
-    environment = run(str(CHECKOUT / "bin" / "python-env"), "go").stdout.strip()
-    return f"{environment}/bin/go"
 
 
 def install() -> None:

@@ -131,8 +131,9 @@ class Dashboards:
         if not moved and held is not None:
             after["folder"] = before["folder"]
         uid = folder.uid if folder is GENERAL else self._folders.make(folder)
-        body = {"dashboard": wanted.model | {"id": None}, "folderUid": uid, "message": wanted.message}
-        self._client.save_dashboard(body | {"overwrite": True})
+        # By its version, and not as an overwrite: that would take over another one of the same title in the folder.
+        model = wanted.model | {"id": None, "version": held["version"] if held else 0}
+        self._client.save_dashboard({"dashboard": model, "folderUid": uid, "message": wanted.message})
         return Outcome(True, before, after, self.find(wanted.uid))
 
     def absent(self, uid: str) -> Outcome:

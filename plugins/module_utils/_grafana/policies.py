@@ -29,7 +29,14 @@ def parse(params: Mapping[str, Any]) -> Policy:
     given = {key: params[key] for key in ("receiver", "group_by", "routes", *TIMINGS)}
     if not given["receiver"]:
         raise InputError("receiver: the tree needs the contact point that gets what no route takes")
-    return _parse(given, "")
+    return inherited(_parse(given, ""))
+
+
+def inherited(policy: Policy, receiver: str = "") -> Policy:
+    """The tree with a contact point in each route, taken over from above where it has none: Grafana 10 asks for it."""
+    own = policy.get("receiver", receiver)
+    routes = [inherited(route, own) for route in policy.get("routes", [])]
+    return policy | ({"receiver": own} if own else {}) | ({"routes": routes} if routes else {})
 
 
 def _parse(given: Mapping[str, Any], where: str) -> Policy:
@@ -93,11 +100,15 @@ def _matcher(where: str, given: Any) -> list[str]:
 
 def from_provisioning(held: Mapping[str, Any]) -> Policy:
     """A tree as the provisioning API has it, deprecated forms of matchers included."""
+    return inherited(_from_provisioning(held))
+
+
+def _from_provisioning(held: Mapping[str, Any]) -> Policy:
     given = {key: held.get(key) for key in ("receiver", "continue", *TIMINGS, *NAMES)}
     matchers: list[Any] = [*(held.get("object_matchers") or []), *(held.get("matchers") or [])]
     matchers += [[label, "=", value] for label, value in (held.get("match") or {}).items()]
     matchers += [[label, "=~", value] for label, value in (held.get("match_re") or {}).items()]
-    routes = [from_provisioning(route) for route in held.get("routes") or []]
+    routes = [_from_provisioning(route) for route in held.get("routes") or []]
     return _parse({**given, "matchers": matchers}, "") | ({"routes": routes} if routes else {})
 
 

@@ -102,8 +102,10 @@ def test_a_broker_that_comes_late_and_goes(tmp_path: Path) -> None:
     try:
         with running(service):
             until(
-                lambda: (r := service.ready())["status"] == "not ready"
-                and any("consumer group" in reason or "broker" in reason for reason in r["reasons"]),
+                lambda: (
+                    (r := service.ready())["status"] == "not ready"
+                    and any("consumer group" in reason or "broker" in reason for reason in r["reasons"])
+                ),
                 "it says that the broker isn't there",
             )
             assert service.get("/health/live")[0] == 200

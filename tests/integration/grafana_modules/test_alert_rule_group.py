@@ -89,9 +89,9 @@ def test_a_whole_group(grafana: Grafana, call: Call, converge: Call) -> None:
 
 
 def test_what_is_changed_elsewhere_is_set_back(grafana: Grafana, converge: Call) -> None:
-    options: dict[str, Any] = {"folder_uid": "drift", "folder": "Drift", "name": "mine", "locked": False}
+    options: dict[str, Any] = {"folder_uid": "drift", "folder": "Alerts on drift", "name": "mine", "locked": False}
     converge("alert_rule_group", **options, rules=[rule("a"), rule("b")])
-    assert grafana.api("GET", "/api/folders/drift")["title"] == "Drift"
+    assert grafana.api("GET", "/api/folders/drift")["title"] == "Alerts on drift"
     [first, second] = held(grafana, "mine")
     theirs = first | {"for": "7m", "isPaused": True}
     grafana.api("PUT", f"{RULES}/{first['uid']}", theirs, {"X-Disable-Provenance": "true"})

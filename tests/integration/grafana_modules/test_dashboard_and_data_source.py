@@ -20,26 +20,26 @@ PANEL = {
 
 
 def dashboard(**more: Any) -> dict[str, Any]:
-    return {"uid": "drift", "title": "Drift", "schemaVersion": 38, "panels": [PANEL], "tags": []} | more
+    return {"uid": "board", "title": "Board", "schemaVersion": 38, "panels": [PANEL], "tags": []} | more
 
 
 def test_a_dashboard(grafana: Grafana, call: Call, converge: Call) -> None:
     made = converge("dashboard", folder="Dashboards", dashboard=dashboard(id=77, version=9))
     shown = made["dashboard"]
-    assert made["changed"] and (shown["folder"], shown["title"], shown["version"]) == ("Dashboards", "Drift", 1)
-    assert shown["dashboard"] == dashboard() and shown["url"] == "/d/drift/drift"
-    [info] = call("dashboard_info", uid="drift")["dashboards"]
+    assert made["changed"] and (shown["folder"], shown["title"], shown["version"]) == ("Dashboards", "Board", 1)
+    assert shown["dashboard"] == dashboard() and shown["url"] == "/d/board/board"
+    [info] = call("dashboard_info", uid="board")["dashboards"]
     assert info == shown
     assert call("dashboard_info", folder="Dashboards")["dashboards"] == [shown]
     # As it comes back from the pages, with what the server counts.
-    held = grafana.api("GET", "/api/dashboards/uid/drift")["dashboard"]
+    held = grafana.api("GET", "/api/dashboards/uid/board")["dashboard"]
     assert not call("dashboard", folder="Dashboards", dashboard=held)["changed"]
     changed = converge(
-        "dashboard", folder="Dashboards", dashboard=dashboard(title="Drift!"), editable=False, version_message="why"
+        "dashboard", folder="Dashboards", dashboard=dashboard(title="Board!"), editable=False, version_message="why"
     )
-    assert changed["diff"]["before"]["dashboard"]["title"] == "Drift"
+    assert changed["diff"]["before"]["dashboard"]["title"] == "Board"
     assert changed["dashboard"]["dashboard"]["editable"] is False and changed["dashboard"]["version"] == 2
-    versions = grafana.api("GET", "/api/dashboards/uid/drift/versions")
+    versions = grafana.api("GET", "/api/dashboards/uid/board/versions")
     assert versions[0]["message"] == "why"
     # Somebody else saves it, or moves it.
     grafana.api("POST", "/api/dashboards/db", {"dashboard": dashboard(title="Theirs"), "overwrite": True})
@@ -49,8 +49,15 @@ def test_a_dashboard(grafana: Grafana, call: Call, converge: Call) -> None:
     assert moved["diff"]["after"]["folder"] == "elsewhere" and moved["dashboard"]["folder_uid"] == "elsewhere"
     top = converge("dashboard", dashboard=dashboard())
     assert top["dashboard"]["folder_uid"] == ""
-    gone = converge("dashboard", uid="drift", state="absent")
-    assert gone["changed"] and not grafana.there("/api/dashboards/uid/drift")
+    gone = converge("dashboard", uid="board", state="absent")
+    assert gone["changed"] and not grafana.there("/api/dashboards/uid/board")
+
+
+def test_another_of_the_same_title_stays_what_it_is(grafana: Grafana, call: Call) -> None:
+    call("dashboard", folder="Titles", dashboard=dashboard(uid="theirs", title="Taken"))
+    failed = call("dashboard", folder="Titles", dashboard=dashboard(uid="ours", title="Taken"))
+    assert failed["failed"] and "same name in the folder" in failed["msg"], failed["msg"]
+    assert grafana.there("/api/dashboards/uid/theirs") and not grafana.there("/api/dashboards/uid/ours")
 
 
 def test_pruning_stays_in_the_folder(call: Call, converge: Call) -> None:
@@ -109,7 +116,8 @@ def test_a_data_source(grafana: Grafana, call: Call, converge: Call) -> None:
 
 def test_secrets_of_a_data_source(grafana: Grafana, converge: Call) -> None:
     def options(**secrets: str) -> dict[str, Any]:
-        return {"name": "Ledger", "type": "postgres", "hash_key": "hash-key-for-tests", "secure_json_data": secrets}
+        source = {"name": "Ledger", "type": "postgres", "url": "postgresql:5432"}
+        return {**source, "hash_key": "hash-key-for-tests", "secure_json_data": secrets}
 
     results = [converge("data_source", **options(password="swordfish-for-good"))]
     held = grafana.api("GET", "/api/datasources/name/Ledger")

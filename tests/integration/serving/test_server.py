@@ -19,9 +19,10 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents[3] / "runtime" / "src")]
 
-from servers import ORACLE, OURS, Server, python311, serving
+from mlops_runtime.serving.rest import HOLD_SECONDS  # noqa: E402 - found only now
+from servers import ORACLE, OURS, Server, python311, serving  # noqa: E402
 
 pytestmark = pytest.mark.skipif(python311() is None, reason="these environments need Python 3.11, which is not here")
 
@@ -56,14 +57,28 @@ def workers(server: Server) -> set[int]:
 
 
 def test_alive_but_not_ready_while_loading() -> None:
-    with serving(OURS, "Slow", env=parameters(load_seconds=1.5), wait=False) as server:
+    with serving(OURS, "Slow", workers=2, env=parameters(load_seconds=HOLD_SECONDS + 3), wait=False) as server:
         assert eventually(lambda: server.request("GET", "/health/ping"))[0] == 200
+        assert server.post(PREDICT, ONE)[0] == 503
+        # Who asks for its health is kept waiting; not for ever, and not once it is there.
+        asked = time.monotonic()
         status, body = server.request("GET", "/health/status")
-        assert status == 503
+        assert status == 503 and time.monotonic() - asked >= HOLD_SECONDS
         assert "loading" in json.loads(body)["status"]["info"]
         assert server.post(PREDICT, ONE)[0] == 503
-        server.wait()
-        assert server.post(PREDICT, ONE)[0] == 200
+        assert server.request("GET", "/health/status")[0] == 200
+        assert [server.post(PREDICT, ONE)[0] for _ in range(20)] == [200] * 20
+
+
+def test_who_waits_for_its_health_hears_when_it_is_stopped() -> None:
+    with serving(OURS, "Slow", env=parameters(load_seconds=60), wait=False) as server:
+        eventually(lambda: server.request("GET", "/health/ping"))
+        with concurrent.futures.ThreadPoolExecutor(1) as beside:
+            asked = beside.submit(server.request, "GET", "/health/status")
+            assert not concurrent.futures.wait([asked], 0.5).done
+            server.process.terminate()
+            assert asked.result(HOLD_SECONDS)[0] == 503
+        assert server.process.wait(30) == 0
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_server() -> None:

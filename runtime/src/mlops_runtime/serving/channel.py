@@ -3,7 +3,8 @@
 """The line between the supervisor and a worker: JSON messages, each after its length.
 
 The supervisor says why the model isn't there yet, lets a loaded worker serve, and asks for snapshots; the worker says
-that it is loaded and then that it is ready, sends snapshots, and a last one when it ends. A line that closes means that
+that it is loaded and then that it is ready, sends snapshots, and a last one when it ends. Who answers in the model's
+place is told to leave the port, says that it has left, and is told when a worker serves. A line that closes means that
 the other side is gone.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -54,13 +55,13 @@ class WorkerEnd:
         line: socket.socket,
         registry: Registry | None,
         on_end: Callable[[], None],
-        on_reason: Callable[[str], None] | None,
+        on: Mapping[str, Callable[[Any], None]],
     ) -> None:
         self._loop = loop
         self._line = line
         self._registry = registry
         self._on_end = on_end
-        self._on_reason = on_reason
+        self._on = on
         self._inbox = Inbox()
         self._may_serve = asyncio.Event()
         loop.add_reader(line, self._read)
@@ -72,6 +73,9 @@ class WorkerEnd:
 
     def ready(self) -> None:
         send(self._line, {"ready": True})
+
+    def left(self) -> None:
+        send(self._line, {"left": True})
 
     def end(self) -> None:
         """Send what was counted since the last time somebody asked, and hang up."""
@@ -99,12 +103,12 @@ class WorkerEnd:
             self._on_end()
             return
         for message in self._inbox.feed(data):
-            if "reason" in message and self._on_reason is not None:
-                self._on_reason(message["reason"])
-            elif "serve" in message:
+            if "serve" in message:
                 self._may_serve.set()
             elif "ask" in message:
                 self._send_snapshot()
+            for name in self._on.keys() & message.keys():
+                self._on[name](message[name])
 
 
 def serve_snapshots(
@@ -112,6 +116,7 @@ def serve_snapshots(
     line: socket.socket,
     registry: Registry | None,
     on_end: Callable[[], None],
-    on_reason: Callable[[str], None] | None = None,
+    on: Mapping[str, Callable[[Any], None]] | None = None,
 ) -> WorkerEnd:
-    return WorkerEnd(loop, line, registry, on_end, on_reason)
+    """`on`: what to do when the supervisor says something of that name."""
+    return WorkerEnd(loop, line, registry, on_end, on or {})

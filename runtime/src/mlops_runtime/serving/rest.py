@@ -28,6 +28,9 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Handler = Callable[["Request"], Awaitable[tuple[int, bytes]]]
 
+HEALTH_PATHS = ("/health/status", "/api/v1.0/health/status", "/ready")
+HOLD_SECONDS = 4.0
+"""So long who asks a server that is loading is kept waiting; shorter than any probe of ours waits."""
 _JSON = [(b"content-type", b"application/json"), (b"access-control-allow-origin", b"*")]
 _TEXT = [(b"content-type", b"text/html; charset=utf-8"), (b"access-control-allow-origin", b"*")]
 
@@ -61,9 +64,15 @@ class RequestTimes:
         self._known: dict[tuple[str, str, str], tuple[Histogram, Histogram]] = {}
         self.latest = 0.0
         """When a request was last answered, by the monotonic clock."""
+        # Of a series that begins above zero Prometheus doesn't know how fast it got there: a rule would miss the first.
+        self._of("predictions", "post", "200")
 
     def observe(self, service: str, method: str, code: str, seconds: float) -> None:
         self.latest = time.monotonic()
+        for histogram in self._of(service, method, code):
+            histogram.observe(seconds)
+
+    def _of(self, service: str, method: str, code: str) -> tuple[Histogram, Histogram]:
         key = (service, method, code)
         pair = self._known.get(key)
         if pair is None:
@@ -74,8 +83,7 @@ class RequestTimes:
                 self._registry.histogram(SERVER_REQUESTS_SECONDS, {**server, **about}, REQUEST_BOUNDS),
                 self._registry.histogram(CLIENT_REQUESTS_SECONDS, {**labels, **about}, REQUEST_BOUNDS),
             )
-        pair[0].observe(seconds)
-        pair[1].observe(seconds)
+        return pair
 
 
 class RestApp:
@@ -116,9 +124,7 @@ class RestApp:
             "/aggregate": (("GET", "POST"), self._aggregate, "aggregate"),
             "/health/ping": (("GET",), self._ping, None),
             "/live": (("GET",), self._ping, None),
-            "/health/status": (("GET",), self._health, None),
-            "/api/v1.0/health/status": (("GET",), self._health, None),
-            "/ready": (("GET",), self._health, None),
+            **dict.fromkeys(HEALTH_PATHS, (("GET",), self._health, None)),
             "/metadata": (("GET",), self._get_metadata, None),
             "/api/v1.0/metadata": (("GET",), self._get_metadata, None),
             "/seldon.json": (("GET",), self._openapi, None),
@@ -233,7 +239,11 @@ class RestApp:
 
 
 class LoadingApp:
-    """Answers in the model's place until it is loaded: alive, not ready, and why."""
+    """Answers in the model's place until it is loaded: alive, not ready, and why.
+
+    Who asks whether it is healthy is kept waiting for a while, and hears at once when it is: orchestrators ask only
+    every few seconds.
+    """
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -242,10 +252,15 @@ class LoadingApp:
         if scope["path"] in ("/health/ping", "/live"):
             await respond(send, 200, b"pong", _TEXT)
             return
+        if scope["path"] in HEALTH_PATHS:
+            await self._state.wait(HOLD_SECONDS)
         try:
             self._state.require_ready()
         except SeldonMicroserviceException as error:
-            await respond(send, 503, wire.encode(error.to_dict()), [*_JSON, (b"connection", b"close")])
+            status, body = 503, wire.encode(error.to_dict())
+        else:
+            status, body = 200, b"{}"
+        await respond(send, status, body, [*_JSON, (b"connection", b"close")])
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 from mlops_runtime.serving.seldon import SeldonMicroserviceException
 
 
@@ -12,6 +15,7 @@ class State:
 
     def __init__(self) -> None:
         self._not_ready: str | None = "the model is loading"
+        self._settled = asyncio.Event()
         self.draining = False
 
     def because(self, reason: str) -> None:
@@ -19,6 +23,16 @@ class State:
 
     def ready(self) -> None:
         self._not_ready = None
+        self._settled.set()
+
+    def give_up(self) -> None:
+        """Nobody need wait any more."""
+        self._settled.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Until it is ready, or given up, or so long."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._settled.wait(), seconds)
 
     def drain(self) -> None:
         """From now on unready on the health paths only: requests on their way are still answered."""

@@ -46,6 +46,8 @@ class Child:
     loaded: bool = False
     serving: bool = False
     ready: bool = False
+    left: bool = False
+    told: set[str] = field(default_factory=set)
     latest: Snapshot | None = None
     asked: bool = False
     inbox: channel.Inbox = field(default_factory=channel.Inbox)
@@ -265,8 +267,12 @@ class Supervisor:
                 if "loaded" in message:
                     child.loaded = True
                     self._let_serve()
+                elif "left" in message:
+                    child.left = True
+                    self._let_serve()
                 elif "ready" in message:
                     child.ready = True
+                    self._tell_placeholders("served")
                     ready = sum(child.ready for child in self._children.values())
                     log.info(
                         "%d of %d workers serve on port %d", ready, self._settings.workers, self._settings.http_port
@@ -276,18 +282,19 @@ class Supervisor:
 
     def _let_serve(self) -> None:
         """The placeholder leaves the port before the first worker comes: nobody hears first ready, then loading."""
-        placeholders = [child for child in self._children.values() if child.role == "placeholder"]
-        for child in placeholders:
-            _kill(child.pid, signal.SIGTERM)
-        if placeholders:
+        self._tell_placeholders("leave")
+        if any(child.role == "placeholder" and not child.left for child in self._children.values()):
             return
         for child in self._children.values():
             if child.loaded and not child.serving:
                 child.serving = True
-                try:
-                    channel.send(child.line, {"serve": True})
-                except OSError:
-                    continue  # it has ended, and will be reaped
+                _tell(child, "serve")
+
+    def _tell_placeholders(self, what: str) -> None:
+        for child in self._children.values():
+            if child.role == "placeholder" and what not in child.told:
+                child.told.add(what)
+                _tell(child, what)
 
     # Prometheus
 
@@ -345,6 +352,13 @@ def _open(line: socket.socket) -> bool:
         return True
     except OSError:
         return False
+
+
+def _tell(child: Child, what: str) -> None:
+    try:
+        channel.send(child.line, {what: True})
+    except OSError:
+        pass  # it has ended, and will be reaped
 
 
 def _kill(pid: int, number: int) -> None:

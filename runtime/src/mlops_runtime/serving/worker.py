@@ -142,8 +142,7 @@ class Worker:
             services = RpcServices(self._state, model, scheduler, metadata, times, records)
             rpc, _ = rpc_server(services, settings.grpc_port, settings.max_body)
             await rpc.start()
-        while not http.started and not serving.done():
-            await asyncio.sleep(0.005)
+        await _started(http, serving)
         messages.ready()
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait([stopping, serving], return_when=asyncio.FIRST_COMPLETED)
@@ -176,6 +175,11 @@ class Worker:
         if rpc is not None:
             await rpc.stop(settings.grace_seconds)
         await serving
+
+
+async def _started(http: HttpServer, serving: asyncio.Task[None]) -> None:
+    while not http.started and not serving.done():
+        await asyncio.sleep(0.005)
 
 
 def open_records(settings: Settings, registry: Registry) -> Records | None:
@@ -222,22 +226,39 @@ def _counted(app: Any, settings: Settings, stop: Callable[[], None]) -> Any:
 
 
 def run_placeholder(settings: Settings, channel: socket.socket) -> None:
-    """Answer on the HTTP port that the model is loading, until told to stop."""
+    """Answer on the HTTP port that the model is loading, until told to leave it to the workers.
+
+    Who waits for health then is answered when a worker serves.
+    """
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
-        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        leave, end = asyncio.Event(), asyncio.Event()
         state = State()
+
+        def stop() -> None:
+            state.give_up()
+            leave.set()
+            end.set()
+
+        def served(_: object) -> None:
+            state.ready()
+            end.set()
+
+        loop.add_signal_handler(signal.SIGTERM, stop)
         http = http_server(LoadingApp(state), settings)
         serving = asyncio.create_task(http.serve(sockets=[listen(settings.http_port)]))
-        messages = serve_snapshots(loop, channel, None, on_end=stop.set, on_reason=state.because)
-        await stop.wait()
+        on = {"reason": state.because, "leave": lambda _: leave.set(), "served": served}
+        messages = serve_snapshots(loop, channel, None, on_end=stop, on=on)
+        await _started(http, serving)
+        await leave.wait()
+        for server in http.servers:
+            server.close()
+        messages.left()
+        await end.wait()
         http.should_exit = True
         await serving
         messages.end()
 
-    loop = uvloop.new_event_loop()
-    asyncio.set_event_loop(loop)
-    loop.run_until_complete(serve())
-    loop.close()
+    # Not uvloop: there a socket that is closed goes on taking connections for a while.
+    asyncio.run(serve())
