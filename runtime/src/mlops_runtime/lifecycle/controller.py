@@ -12,6 +12,7 @@ import contextlib
 import logging
 import re
 import uuid
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -54,7 +55,8 @@ class Controller:
         self._settings = settings
         self._mlflow = Mlflow(settings.tracking, _SECONDS)
         self._prefect = Prefect(settings.prefect, settings.prefect_auth)
-        self._accepted = asyncio.Event()
+        self._woken: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        """Set where a step needn't wait for its turn."""
         self.pool = database.pool(settings.database)
         self.problems = Problems()
         self.refusals = Refusals()
@@ -135,6 +137,7 @@ class Controller:
             await stages.promoted(connection)
         for line in moved:
             log.info("%s", line)
+            self._woken[AGENT].set()
         self.problems.over(REGISTRY)
 
     async def _decide(self) -> None:
@@ -230,12 +233,9 @@ class Controller:
             await self._pause(name)
 
     async def _pause(self, name: str) -> None:
-        if name != OUTBOX:
-            await asyncio.sleep(self._settings.poll_seconds)
-            return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._accepted.wait(), self._settings.poll_seconds)
-        self._accepted.clear()
+            await asyncio.wait_for(self._woken[name].wait(), self._settings.poll_seconds)
+        self._woken[name].clear()
 
     async def _settle(self, connection: Connection) -> None:
         await episodes.settle(connection, self._settings.settle_seconds, self._settings.silent_seconds)
@@ -244,7 +244,7 @@ class Controller:
         for verdict in verdicts:
             metrics.DECISIONS.labels(verdict.state.value).inc()
             if verdict.state is State.ACCEPTED:
-                self._accepted.set()
+                self._woken[OUTBOX].set()
 
 
 async def _take(connection: Connection, item: Alert | Unusable, known: dict[str, Model]) -> dict[str, str]:
