@@ -28,7 +28,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "servers"))
 
-import grafana_server  # noqa: E402 - found only now
+import grafana_image  # noqa: E402 - found only now
+import grafana_server  # noqa: E402
 
 OUTPUT = ROOT / "tests" / "output"
 PYTEST = [sys.executable, "-m", "pytest"]
@@ -96,12 +97,20 @@ def testbed(name: str, verb: str, *arguments: str, **more: Any) -> Stage:
     return Stage(name, command, "beds", ROOT_LINUX, **more)
 
 
-def bars(name: str, scenario: str, *files: str, **more: Any) -> Stage:
-    """Those files of tests/platform, on the scenario's platform; MLOPS_INVENTORY may name another than swarm's."""
+def bars(name: str, scenario: str, *files: str, also: Mapping[str, str] | None = None, **more: Any) -> Stage:
+    """Those files of tests/platform, on the scenario's platform; MLOPS_INVENTORY may name another than swarm's.
+
+    `also`: more of the environment.
+    """
     default = os.environ.get("MLOPS_INVENTORY") if scenario == "swarm" else None
-    inventory = {"MLOPS_INVENTORY": default or str(ROOT / "molecule" / scenario / "inventory")}
+    inventory = {"MLOPS_INVENTORY": default or str(ROOT / "molecule" / scenario / "inventory"), **(also or {})}
     paths = [f"tests/platform/test_{file}.py" for file in files]
     return pytest_stage(name, *paths, needs="root linux", timeout=2700, environment=inventory, **more)
+
+
+def pulled_grafana() -> dict[str, str]:
+    """For the scenario `swarm`: that its platform has a Grafana, of this image."""
+    return {"MLOPS_TEST_GRAFANA": grafana_image.reference(TEST_REGISTRY)}
 
 
 def stages() -> list[Stage]:
@@ -158,7 +167,7 @@ def stages() -> list[Stage]:
             [sys.executable, "tests/servers/grafana_server.py"],
             "beds",
             timeout=3600,
-            by_name="it builds Grafana's server, ten minutes; what is named grafana- is tested at it",
+            by_name="it builds Grafana's server, ten minutes; the other stages named grafana- are tested at it",
         ),
         *(
             pytest_stage(
@@ -226,6 +235,31 @@ def stages() -> list[Stage]:
             by_name="ten thousand requests, and four more loops",
         ),
         *integration("external"),
+        Stage(
+            "grafana-image",
+            [sys.executable, "tests/servers/grafana_image.py", TEST_REGISTRY],
+            timeout=3600,
+            after=("platform",),
+            by_name="it needs grafana-server",
+        ),
+        molecule(
+            "grafana-platform",
+            "converge",
+            "swarm",
+            1800,
+            after=("grafana-image",),
+            environment=pulled_grafana(),
+            by_name="the platform once more, with Grafana",
+        ),
+        bars(
+            "grafana-dashboards",
+            "swarm",
+            "grafana",
+            "dashboards",
+            after=("grafana-platform",),
+            also=pulled_grafana(),
+            by_name="it needs grafana-platform",
+        ),
         molecule("platform-removed", "cleanup", "swarm", 600, always=True, after=("platform",)),
         molecule(
             "kubernetes-check", "check", "kubernetes", 1200, after=("testbed-kubernetes", "platform"), budget=CHAIN

@@ -69,6 +69,9 @@ def _build_into(directory: Path) -> None:
         flags = f"-s -w -X main.version={VERSION}"
         run("build", "-v", "-trimpath", "-ldflags", flags, "-o", binary, "./pkg/cmd/grafana")
         shutil.copytree(sources / "conf", directory / "conf")
+        # What upstream's image begins with.
+        shutil.copy(sources / "packaging" / "docker" / "run.sh", directory)
+        (directory / "run.sh").chmod(0o755)
         for name in PAGES:
             shutil.copytree(sources / "public" / name, directory / "public" / name)
         # Which data sources there are it learns of these.
