@@ -141,9 +141,17 @@ def test_what_it_makes_and_that_a_second_run_changes_nothing(role: Role) -> None
 def test_without_the_loop_and_without_drift(role: Role) -> None:
     role.run("configure")
     parts = ["postgresql", "agent", "gateway", "prometheus", "grafana"]
+    api = role.grafana.api
+    # A policy of the site's own that sends to the controller keeps the way to it, and nothing else.
+    policy = api("GET", "/api/v1/provisioning/policies")
+    api("PUT", "/api/v1/provisioning/policies", policy | {"receiver": "mlops lifecycle"})
     assert role.run("configure", mlops_components=parts, mlops_lifecycle=None) == 2
     assert role.boards() == {"mlops-platform", "mlops-model-serving"}
     assert not role.grafana.there("/api/datasources/uid/mlops-ledger")
+    assert [one["name"] for one in api("GET", "/api/v1/provisioning/contact-points")].count("mlops lifecycle") == 1
+    api("PUT", "/api/v1/provisioning/policies", policy)
+    assert role.run("configure", mlops_components=parts, mlops_lifecycle=None) == 1
+    assert [one["name"] for one in api("GET", "/api/v1/provisioning/contact-points")].count("mlops lifecycle") == 0
     assert role.run("configure", mlops_components=parts, mlops_lifecycle=None) == 0
 
 
