@@ -81,14 +81,22 @@ def ended(platform: Platform, what: str) -> list[dict[str, Any]]:
     return [one for one in episodes(platform, what) if one["run"] and one["run"]["state"] == "completed"]
 
 
+def measured(platform: Platform, query: str) -> list[dict[str, Any]]:
+    """What Prometheus answers."""
+    path = f"/api/v1/query?query={urllib.parse.quote(query)}"
+    return list(told(platform, path, service="prometheus")["data"]["result"])
+
+
 def test_slow_answers_without_drift(platform: Platform, models: None) -> None:
     """One run; none; and one after an approval."""
     for action in ACTIONS:
-        # Again and again, as traffic comes: of a counter's first value Prometheus doesn't know how fast it got there.
+        # Before its first request: a rate is known from then on, and once is enough.
         until(
-            lambda a=action: episodes(platform, a) or send(platform, named(a)),
-            lambda: told(platform, "/v1/refusals"),
+            lambda a=action: measured(platform, f'model:request_seconds:bucket_rate5m{{model="{named(a)}"}}'),
+            lambda a=action: f"no rate of {named(a)}",
         )
+        send(platform, named(action))
+    until(lambda: all(episodes(platform, action) for action in ACTIONS), lambda: told(platform, "/v1/refusals"))
     until(lambda: ended(platform, "retrain"), lambda: episodes(platform, "retrain"))
     states = {action: [one["state"] for one in episodes(platform, action)] for action in ACTIONS}
     assert states == {"retrain": ["accepted"], "notify": ["notified"], "ask": ["asked"]}
@@ -97,8 +105,7 @@ def test_slow_answers_without_drift(platform: Platform, models: None) -> None:
     told(platform, f"/v1/episodes/{episode['id']}/approve", {"reason": "it may"})
     until(lambda: ended(platform, "ask"), lambda: episodes(platform, "ask"))
     assert {action: runs(platform, action) for action in ACTIONS} == {"retrain": 1, "notify": 0, "ask": 1}
-    query = urllib.parse.quote(f'max_over_time(mlops_drift_detected{{model="{named("retrain")}"}}[30m])')
-    drifted = told(platform, f"/api/v1/query?query={query}", service="prometheus")["data"]["result"]
+    drifted = measured(platform, f'max_over_time(mlops_drift_detected{{model="{named("retrain")}"}}[30m])')
     assert drifted and {one["value"][1] for one in drifted} == {"0"}, drifted
 
 
