@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "servers"))
+# Last: some are named as the libraries that they run.
+sys.path.append(str(ROOT / "tests" / "servers"))
 
 import grafana_image  # noqa: E402 - found only now
 import grafana_server  # noqa: E402

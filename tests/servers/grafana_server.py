@@ -17,7 +17,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
 if str(TESTS / "testbed") not in sys.path:
-    sys.path.insert(0, str(TESTS / "testbed"))
+    sys.path.append(str(TESTS / "testbed"))
 
 import go_programs  # noqa: E402 - found only now
 from go_programs import go, make_once, say  # noqa: E402
