@@ -23,7 +23,7 @@ RUN mkdir -p /etc/grafana/provisioning/datasources /etc/grafana/provisioning/das
       /etc/grafana/provisioning/notifiers /etc/grafana/provisioning/alerting /etc/grafana/provisioning/plugins \\
       /var/lib/grafana /var/log/grafana \\
  && cp /usr/share/grafana/conf/sample.ini /etc/grafana/grafana.ini \\
- && chown -R 472:0 /var/lib/grafana /var/log/grafana
+ && chown -R 472:0 /var/lib/grafana /var/log/grafana && chmod -R 777 /var/lib/grafana /var/log/grafana
 ENV GF_PATHS_CONFIG=/etc/grafana/grafana.ini GF_PATHS_DATA=/var/lib/grafana GF_PATHS_HOME=/usr/share/grafana \\
     GF_PATHS_LOGS=/var/log/grafana GF_PATHS_PLUGINS=/var/lib/grafana/plugins \\
     GF_PATHS_PROVISIONING=/etc/grafana/provisioning PATH=/usr/share/grafana/bin:/usr/sbin:/usr/bin:/sbin:/bin
