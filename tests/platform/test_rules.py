@@ -95,7 +95,8 @@ def test_slow_answers_without_drift(platform: Platform, models: None) -> None:
             lambda a=action: measured(platform, f'model:request_seconds:bucket_rate5m{{model="{named(a)}"}}'),
             lambda a=action: f"no rate of {named(a)}",
         )
-        send(platform, named(action))
+        # Few: they are drawn from a small test set, and in the long run a detector tells that from the reference.
+        send(platform, named(action), "--rows=200")
     until(lambda: all(episodes(platform, action) for action in ACTIONS), lambda: told(platform, "/v1/refusals"))
     until(lambda: ended(platform, "retrain"), lambda: episodes(platform, "retrain"))
     states = {action: [one["state"] for one in episodes(platform, action)] for action in ACTIONS}
