@@ -235,6 +235,13 @@ def stages() -> list[Stage]:
             lane=ALONE,
             by_name="ten thousand requests, and four more loops",
         ),
+        bars(
+            "platform-servers",
+            "swarm",
+            "servers",
+            after=("platform",),
+            by_name="the platform twice more, with several pipeline servers and without",
+        ),
         *integration("external"),
         Stage(
             "grafana-image",

@@ -1,7 +1,7 @@
 #!/opt/venv/bin/python
 # SPDX-FileCopyrightText: The mlops.onprem authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the Prefect image runs: `serve`, `migrate`, `worker POOL`, `run [COMMAND]`.
+"""What the Prefect image runs: `serve`, `services`, `migrate`, `worker POOL`, `run [COMMAND]`.
 
 Secrets come as files. A variable `NAME_FILE` of the list below names the file whose content is exported as `NAME`, for
 this process and those that it becomes or starts: asyncpg and Prefect read them from there, so that no password is part
@@ -16,15 +16,24 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import quote
 
 FROM_FILES = (
     "MLFLOW_TRACKING_PASSWORD",
     "PGPASSWORD",
     "PREFECT_API_AUTH_STRING",
     "PREFECT_SERVER_API_AUTH_STRING",
+    "VALKEY_PASSWORD",
 )
 PORT = 4200
 METRICS_PORT = 4201
+THROUGH_VALKEY = {
+    "PREFECT_MESSAGING_BROKER": "prefect_redis.messaging",
+    "PREFECT_MESSAGING_CACHE": "prefect_redis.messaging",
+    "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect_redis.ordering",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect_redis.lease_storage",
+}
+"""What the servers would otherwise keep in their memory, each for itself."""
 
 
 def die(message: str) -> NoReturn:
@@ -53,11 +62,29 @@ def required(environment: Mapping[str, str], name: str) -> str:
     return environment.get(name) or die(f"{name} must be set")
 
 
+def shared(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of one server of several; VALKEY (host:port) is where they meet."""
+    place = environment.get("VALKEY", "")
+    if not place:
+        return dict(environment)
+    url = f"redis://:{quote(required(environment, 'VALKEY_PASSWORD'), safe='')}@{place}/0"
+    return {
+        **environment, **THROUGH_VALKEY, "PREFECT_REDIS_MESSAGING_URL": url, "PREFECT_SERVER_DOCKET_URL": url,
+    }  # fmt: skip
+
+
 def server(environment: Mapping[str, str]) -> list[str]:
-    """Arguments of the server. Without an auth string Prefect would let everybody in."""
+    """Arguments of the server. Without an auth string Prefect would let everybody in.
+
+    One of several leaves what goes on in the background to `services`."""
     required(environment, "PREFECT_SERVER_API_AUTH_STRING")
     port = environment.get("PREFECT_SERVER_API_PORT", str(PORT))
-    return ["server", "start", "--host", "0.0.0.0", "--port", port]  # noqa: S104  a container
+    alone = [] if not environment.get("VALKEY") else ["--no-services"]
+    return ["server", "start", "--host", "0.0.0.0", "--port", port, *alone]  # noqa: S104  a container
+
+
+def services() -> list[str]:
+    return ["server", "services", "start"]
 
 
 def migration() -> list[str]:
@@ -101,7 +128,10 @@ def main(arguments: list[str]) -> None:
     match arguments:
         case ["serve"]:
             serve_metrics(environment)
-            become_prefect(environment, server(environment))
+            become_prefect(shared(environment), server(environment))
+        case ["services"]:
+            serve_metrics(environment)
+            become_prefect(shared(environment), services())
         case ["migrate"]:
             become_prefect(environment, migration())
         case ["worker", pool]:
@@ -111,7 +141,7 @@ def main(arguments: list[str]) -> None:
         case ["run", *command]:
             os.execvpe(command[0], command, environment)  # noqa: S606  the run's own command, in its own container
         case _:
-            die("usage: prefect-entrypoint serve | migrate | worker POOL | run [COMMAND]")
+            die("usage: prefect-entrypoint serve | services | migrate | worker POOL | run [COMMAND]")
 
 
 if __name__ == "__main__":

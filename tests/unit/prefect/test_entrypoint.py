@@ -52,6 +52,19 @@ def test_a_server_without_a_login_does_not_start(capsys: pytest.CaptureFixture[s
     assert "PREFECT_SERVER_API_AUTH_STRING must be set" in capsys.readouterr().out
 
 
+def test_one_server_of_several_meets_the_others_and_leaves_the_background_to_one() -> None:
+    assert entrypoint.shared(LOGIN) == LOGIN and "--no-services" not in entrypoint.server(LOGIN)
+    several = LOGIN | {"VALKEY": "prefect-valkey:6379", "VALKEY_PASSWORD": "se/cret"}
+    assert "--no-services" in entrypoint.server(several)
+    found = entrypoint.shared(several)
+    assert found["PREFECT_SERVER_DOCKET_URL"] == "redis://:se%2Fcret@prefect-valkey:6379/0"
+    assert found["PREFECT_REDIS_MESSAGING_URL"] == found["PREFECT_SERVER_DOCKET_URL"]
+    assert found["PREFECT_MESSAGING_BROKER"] == "prefect_redis.messaging"
+    assert "cret" not in str(entrypoint.server(several))
+    with pytest.raises(SystemExit):
+        entrypoint.shared(LOGIN | {"VALKEY": "prefect-valkey:6379"})
+
+
 def test_a_worker_has_a_server_a_limit_and_a_health_check() -> None:
     given = LOGIN | {"PREFECT_API_URL": "http://prefect:4200/api", "MLOPS_WORKER_RUNS": "3"}
     command = entrypoint.worker(given, "a pool")

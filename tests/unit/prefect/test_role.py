@@ -54,6 +54,7 @@ WRONG: dict[str, Any] = {
     "prefect_overrides": [],
     "prefect_cpu_limit": 0,
     "prefect_memory_limit": "lots",
+    "prefect_servers": 0,
     "prefect_log_level": "LOUD",
     "prefect_keep_days": -1,
     "prefect_crashed_after": 30,
@@ -78,6 +79,7 @@ SITES: dict[str, dict[str, Any]] = {
         "prefect_run_secrets": ["warehouse_password"],
         "prefect_run_egress": [{"host": "pypi.example.org", "port": 443}],
     },
+    "several": {"prefect_servers": 3},
     "without_an_agent": {"prefect_worker_type": "cluster", "mlops_components": ["postgresql", "prefect"]},
     "wrong": WRONG,
     "wrong_external": {
@@ -141,6 +143,20 @@ def test_the_worker_talks_to_the_server_and_to_what_runs_need(here: dict[str, An
     assert worker["connects"] == ["prefect", "mlflow"]
     assert worker["egress"] == [{"host": "pypi.example.org", "port": 443}]
     assert [secret["name"] for secret in worker["secrets"]] == ["prefect_auth_string", "mlflow_pipelines_password"]
+
+
+def test_several_servers_meet_in_valkey(sites: dict[str, dict[str, Any]]) -> None:
+    found = {workload.name: workload for workload in parse(sites["several"]["workloads"])}
+    assert list(found) == ["postgresql", "prefect", "prefect-services", "prefect-valkey", "prefect-worker"]
+    server, services, valkey = (found[name] for name in ("prefect", "prefect-services", "prefect-valkey"))
+    assert (server.replicas, services.replicas, valkey.replicas) == (3, 1, 1)
+    assert server.env == services.env and server.env["VALKEY"] == "prefect-valkey:6379"
+    assert server.update.order == "start-first"
+    assert server.connects == ("postgresql", "prefect-valkey")
+    # It waits for the server, whose jobs make the tables, and has none of its own.
+    assert services.connects == (*server.connects, "prefect") and not services.jobs
+    for one in (server, services, valkey):
+        assert "prefect_valkey_password" in [secret.name for secret in one.secrets]
 
 
 def test_no_secret_is_declared(here: dict[str, Any]) -> None:
