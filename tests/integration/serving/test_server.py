@@ -57,7 +57,7 @@ def workers(server: Server) -> set[int]:
 
 
 def test_alive_but_not_ready_while_loading() -> None:
-    with serving(OURS, "Slow", workers=2, env=parameters(load_seconds=HOLD_SECONDS + 3), wait=False) as server:
+    with serving(OURS, "Slow", workers=2, env=parameters(load_seconds=HOLD_SECONDS + 8), wait=False) as server:
         assert eventually(lambda: server.request("GET", "/health/ping"))[0] == 200
         assert server.post(PREDICT, ONE)[0] == 503
         # Who asks for its health is kept waiting; not for ever, and not once it is there.
@@ -66,7 +66,7 @@ def test_alive_but_not_ready_while_loading() -> None:
         assert status == 503 and time.monotonic() - asked >= HOLD_SECONDS
         assert "loading" in json.loads(body)["status"]["info"]
         assert server.post(PREDICT, ONE)[0] == 503
-        assert server.request("GET", "/health/status")[0] == 200
+        eventually(lambda: server.request("GET", "/health/status")[0] == 200, 60)
         assert [server.post(PREDICT, ONE)[0] for _ in range(20)] == [200] * 20
 
 
