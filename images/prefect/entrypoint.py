@@ -79,8 +79,8 @@ def server(environment: Mapping[str, str]) -> list[str]:
     One of several leaves what goes on in the background to `services`."""
     required(environment, "PREFECT_SERVER_API_AUTH_STRING")
     port = environment.get("PREFECT_SERVER_API_PORT", str(PORT))
-    alone = [] if not environment.get("VALKEY") else ["--no-services"]
-    return ["server", "start", "--host", "0.0.0.0", "--port", port, *alone]  # noqa: S104  a container
+    one_of_several = ["--no-services"] if environment.get("VALKEY") else []
+    return ["server", "start", "--host", "0.0.0.0", "--port", port, *one_of_several]  # noqa: S104  a container
 
 
 def services() -> list[str]:

@@ -5,8 +5,8 @@
     with Grafana.started(tmp_path) as grafana:
         grafana.api("GET", "/api/org")
 
-MLOPS_GRAFANA_HOME names the installation: its directory with `conf`, `public` and `bin/grafana` (version 10 or newer).
-grafana_server.py, beside this file, builds one.
+MLOPS_GRAFANA_HOME names the installation: its directory with `conf`, `public` and `bin/grafana` (version 10 or newer),
+or `built`, the one that grafana_server.py builds.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grafana_server
 import grafana_stand_in
 from process import free_port
 
@@ -47,7 +48,7 @@ class Grafana:
     def started(cls, directory: Path) -> Iterator[Grafana]:
         """Returns when it answers."""
         if home := os.environ.get("MLOPS_GRAFANA_HOME"):
-            real = RealGrafana(directory, Path(home))
+            real = RealGrafana(directory, grafana_server.build() if home == "built" else Path(home))
             try:
                 real.start()
                 yield real

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An image of the server that grafana_server.py builds, laid out as upstream's own is, in a registry of tests.
 
-    python tests/servers/grafana_image.py 127.0.0.1:15000       # prints its reference
+    python tests/servers/grafana_image.py 127.0.0.1:15000/upstream/grafana:10.0.0
 
 It is made from the base image that an installed platform has in its registry, by this machine's engine.
 """
@@ -14,7 +14,6 @@ import sys
 
 import grafana_server
 
-UPSTREAM = "upstream/grafana"
 DOCKERFILE = """
 FROM {base}
 USER 0
@@ -32,20 +31,14 @@ ENTRYPOINT ["/usr/share/grafana/run.sh"]
 """
 
 
-def reference(registry: str) -> str:
-    """What the image is called there."""
-    return f"{registry}/{UPSTREAM}:{grafana_server.VERSION}"
-
-
-def push(registry: str) -> str:
-    """Build it and bring it there. Raises CalledProcessError and LookupError."""
+def push(name: str) -> None:
+    """Build it and bring it to that reference's registry. Raises CalledProcessError and LookupError."""
+    registry = name.partition("/")[0]
     listed = _docker("images", "--format", "{{.Repository}}:{{.Tag}}", f"{registry}/base").split()
     if not listed:
         raise LookupError(f"the engine has no image {registry}/base: install a platform first")
-    name = reference(registry)
     _docker("build", "-t", name, "-f", "-", str(grafana_server.build()), stdin=DOCKERFILE.format(base=listed[0]))
     _docker("push", name)
-    return name
 
 
 def _docker(*arguments: str, stdin: str = "") -> str:
@@ -56,4 +49,4 @@ def _docker(*arguments: str, stdin: str = "") -> str:
 
 
 if __name__ == "__main__":
-    print(push(sys.argv[1]))
+    push(sys.argv[1])

@@ -20,7 +20,7 @@ from stand import CLIENTS, ROOT, Controller, Site, eventually
 
 pytestmark = pytest.mark.skipif(
     "MLOPS_GRAFANA_HOME" not in os.environ or bool(missing()),
-    reason=missing() or "no MLOPS_GRAFANA_HOME; python tests/servers/grafana_server.py builds one",
+    reason=missing() or "no MLOPS_GRAFANA_HOME; bin/test grafana builds one",
 )
 SECRETS = {"grafana_hash_key": "hash-key-for-tests", "webhook_token": CLIENTS["grafana"]["secret"]}
 
